@@ -1,0 +1,7 @@
+//! The vocabulary that all rooms share: changes, row kinds, watermarks, time.
+
+mod batch;
+mod time;
+
+pub use batch::{ChangeBatch, RowKind, RowKinds};
+pub use time::{Watermark, rowtime_millis};

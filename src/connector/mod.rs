@@ -1,0 +1,182 @@
+//! Sources and sinks: the asynchronous edges of a circuit.
+//!
+//! A [`Connector`] is what `'connector' = '…'` names. It makes [`Source`]s, which the runtime polls for batches, and
+//! [`Sink`]s, which take the changes of each step. Back-pressure needs nothing here: a source is asked for its next
+//! batch only when there is room for it, and a step waits while a sink is busy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+
+use crate::Result;
+use crate::change::ChangeBatch;
+
+pub mod options;
+
+pub use options::{OptionKind, OptionSpec, Options};
+
+/// A table as its connector sees it: what DDL says, less computed columns and watermark.
+#[derive(Debug, Clone)]
+pub struct TableDescriptor {
+    /// The table's name, for messages.
+    pub name: String,
+    /// The physical columns and, behind them, the metadata columns.
+    pub schema: SchemaRef,
+    /// For each metadata column its index in `schema` and the connector's key for it.
+    pub metadata: Vec<MetadataColumn>,
+    /// The `WITH` options, `connector` included; checked against [`Connector::options`] before anything is made.
+    pub options: Options,
+    /// `PARTITIONED BY`: indices into `schema`.
+    pub partition_keys: Vec<usize>,
+    /// `PRIMARY KEY … NOT ENFORCED`: indices into `schema`.
+    pub primary_key: Vec<usize>,
+}
+
+/// A `METADATA` column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataColumn {
+    /// Its index in the descriptor's schema.
+    pub column: usize,
+    /// The connector's key: what `FROM '…'` says, or the column's name.
+    pub key: String,
+    /// `VIRTUAL`: read, never written.
+    pub is_virtual: bool,
+}
+
+/// What a source hands over at once.
+#[derive(Debug, Clone)]
+pub struct SourceBatch {
+    /// The rows and their kinds.
+    pub changes: ChangeBatch,
+    /// How many bytes from outside went into it; 0 where that means nothing.
+    pub bytes: u64,
+}
+
+/// What can be told of a source's progress, for metrics and the progress line.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SourceProgress {
+    /// The part of a bounded input that has been read, 0 to 1; `None` where the end is not known.
+    pub fraction: Option<f64>,
+    /// Records that could not be read and were skipped, as the options asked.
+    pub skipped_records: u64,
+}
+
+/// Reads a table.
+#[async_trait]
+pub trait Source: Send {
+    /// The next batch; `None` at the end of bounded input. Not asked again after `None` or an error.
+    ///
+    /// An unbounded source waits here. It must be safe to drop the future at any await: the source is then dropped too.
+    /// Long computation belongs between awaits of at most some ten thousand rows.
+    ///
+    /// # Errors
+    /// When reading fails or a record cannot be decoded and the options do not say to skip it.
+    async fn next(&mut self) -> Result<Option<SourceBatch>>;
+
+    /// How far it is; asked after each batch.
+    fn progress(&self) -> SourceProgress {
+        SourceProgress::default()
+    }
+}
+
+/// Writes a table.
+#[async_trait]
+pub trait Sink: Send {
+    /// Takes one batch of changes; batches come in the order of the steps.
+    ///
+    /// # Errors
+    /// When writing fails; the job ends.
+    async fn write(&mut self, changes: ChangeBatch) -> Result<()>;
+
+    /// Nothing follows for now: what is held back for size alone should go out.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The input has ended or the job was stopped gracefully: everything becomes visible. Not called after a failure.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    async fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What `'connector' = '…'` names.
+pub trait Connector: Send + Sync + std::fmt::Debug {
+    /// The name in `WITH`.
+    fn name(&self) -> &'static str;
+
+    /// All option keys it takes besides `connector`, those of its formats included.
+    fn options(&self, table: &Options) -> Vec<OptionSpec>;
+
+    /// The metadata columns that it can give: key and type.
+    fn metadata(&self) -> Vec<(&'static str, arrow::datatypes::DataType)> {
+        Vec::new()
+    }
+
+    /// Checks what a table's options say beyond their keys. Called when a table is first used in a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] with what is wrong.
+    fn check(&self, table: &TableDescriptor) -> Result<()> {
+        let _ = table;
+        Ok(())
+    }
+
+    /// Whether the table, read as a source, ends by itself.
+    fn is_bounded(&self, table: &TableDescriptor) -> bool {
+        let _ = table;
+        false
+    }
+
+    /// A source that gives exactly the columns of `projection`: a subset of the table's columns, in the table's order;
+    /// of a ROW column perhaps only some fields, by name. It may have no columns at all; batches then carry only a
+    /// number of rows.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>>;
+
+    /// A sink for the table's columns less its virtual metadata.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    fn sink(&self, table: &TableDescriptor) -> Result<Box<dyn Sink>>;
+}
+
+/// The connectors by name.
+#[derive(Debug, Clone, Default)]
+pub struct Connectors(BTreeMap<&'static str, Arc<dyn Connector>>);
+
+impl Connectors {
+    /// Adds a connector; one of the same name is replaced.
+    pub fn register(&mut self, connector: Arc<dyn Connector>) {
+        self.0.insert(connector.name(), connector);
+    }
+
+    /// The connector of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Connector>> {
+        self.0.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+}
+
+/// An empty batch schema's worth of rows: `rows` rows without columns.
+///
+/// # Errors
+/// Never, as long as Arrow takes a row count.
+pub fn rows_without_columns(schema: SchemaRef, rows: usize) -> Result<RecordBatch> {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, Vec::new(), &options)?)
+}

@@ -1,0 +1,16 @@
+//! **Millstream: Flink SQL, embedded.**
+//!
+//! A library that runs continuous queries, written in Flink's SQL dialect, inside your own process.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod change;
+pub mod connector;
+pub mod error;
+pub mod format;
+pub mod operator;
+pub mod plan;
+pub mod runtime;
+pub mod sql;
+
+pub use error::{Error, Result};

@@ -1,0 +1,122 @@
+//! Operators: synchronous state machines, one file each.
+//!
+//! # Contract
+//! A worker drives every operator of its circuit the same way, one step after another:
+//!
+//! ```text
+//! restore?   ( push*  advance  snapshot? )*
+//! ```
+//!
+//! `push` once for each batch of the step, `advance` once at its end, after all inputs have been pushed. Operators do
+//! not await, read a clock, draw randomness, do I/O, or let the order of a hash map reach their output.
+
+pub mod window;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::Result;
+use crate::change::{ChangeBatch, Watermark};
+
+/// The times of a step, the same for all workers.
+#[derive(Debug, Clone)]
+pub struct StepTime {
+    /// The watermark of each input at the end of the step.
+    pub inputs: Vec<Watermark>,
+    /// The least of them: what the operator may rely on.
+    pub watermark: Watermark,
+    /// The driver's clock, read once a step: milliseconds since the epoch.
+    pub processing_time: i64,
+}
+
+/// One operator of a circuit, with the state for the keys of one worker.
+pub trait Operator: Send {
+    /// Takes a batch that arrived at `input` in this step; what follows from it at once goes into `out`.
+    ///
+    /// # Errors
+    /// When the query fails on the data; the job ends with that error.
+    fn push(&mut self, input: usize, batch: ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()>;
+
+    /// Ends the step: all its input has been pushed and the watermark stands at `time.watermark`.
+    ///
+    /// # Errors
+    /// As [`Operator::push`].
+    fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        let _ = (time, out);
+        Ok(())
+    }
+
+    /// Hands out the whole state, between two steps; the operator goes on as if nothing had happened.
+    ///
+    /// # Errors
+    /// When the state cannot be written as columns.
+    fn snapshot(&mut self) -> Result<Vec<StateTable>> {
+        Ok(Vec::new())
+    }
+
+    /// Takes over state that operators of the same kind handed out, before the first step: all rows whose keys are
+    /// this worker's, from however many workers there were.
+    ///
+    /// # Errors
+    /// When the tables are not those that [`Operator::snapshot`] hands out.
+    fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
+        if tables.iter().all(|t| t.rows.iter().all(|b| b.num_rows() == 0)) {
+            return Ok(());
+        }
+        Err(crate::Error::internal("state for an operator that keeps none"))
+    }
+
+    /// What it holds and what it saw, for the metrics.
+    fn stats(&self) -> OperatorStats {
+        OperatorStats::default()
+    }
+}
+
+/// Part of an operator's state as columns.
+#[derive(Debug, Clone)]
+pub struct StateTable {
+    /// Names the part; unique within the operator.
+    pub name: &'static str,
+    /// How the rows belong to workers.
+    pub placement: Placement,
+    /// The rows, chunk by chunk, all of one schema.
+    pub rows: Vec<RecordBatch>,
+}
+
+/// Which worker a row of state belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// The worker that the exchange in front of the operator sends these columns' values to.
+    Key(Vec<usize>),
+    /// The first worker.
+    First,
+    /// Every worker.
+    All,
+}
+
+/// What an operator holds and saw so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OperatorStats {
+    /// Rows of state now.
+    pub state_rows: u64,
+    /// Bytes of state now, as far as they can be told.
+    pub state_bytes: u64,
+    /// Rows dropped because their windows were closed.
+    pub late_rows: u64,
+}
+
+/// Makes one operator for each worker. Part of a circuit's description: immutable and shared.
+pub trait OperatorFactory: std::fmt::Debug + Send + Sync {
+    /// A new operator without state.
+    ///
+    /// # Errors
+    /// When an expression or an aggregate cannot be made ready.
+    fn build(&self) -> Result<Box<dyn Operator>>;
+
+    /// The operator's name in `EXPLAIN` and in metrics, e.g. `WindowAggregate`.
+    fn name(&self) -> &'static str;
+}
+
+/// A shared factory, as circuits hold it.
+pub type Factory = Arc<dyn OperatorFactory>;

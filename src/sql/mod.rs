@@ -1,0 +1,3 @@
+//! SQL text to logical plans: dialect, statements, catalog, functions, types.
+
+pub mod ast;
