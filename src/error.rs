@@ -105,6 +105,13 @@ impl Error {
         Error::Record { place: place.into(), reason: reason.into() }
     }
 
+    /// A caught panic and where it was.
+    pub fn panic(place: impl Into<String>, payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Error::Panic { place: place.into(), message: text.unwrap_or_else(|| "no message".into()) }
+    }
+
     /// A broken rule of our own.
     pub fn internal(message: impl Into<String>) -> Self {
         Error::Internal(message.into())

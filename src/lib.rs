@@ -12,5 +12,6 @@ pub mod operator;
 pub mod plan;
 pub mod runtime;
 pub mod sql;
+pub mod state;
 
 pub use error::{Error, Result};

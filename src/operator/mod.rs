@@ -10,14 +10,21 @@
 //! `push` once for each batch of the step, `advance` once at its end, after all inputs have been pushed. Operators do
 //! not await, read a clock, draw randomness, do I/O, or let the order of a hash map reach their output.
 
+pub mod calc;
+pub mod expand;
+mod grouped;
+pub mod union;
+pub mod unnest;
+pub mod watermark;
 pub mod window;
+pub mod window_aggregate;
+pub mod window_assign;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use crate::Result;
 use crate::change::{ChangeBatch, Watermark};
+use crate::state::StateTable;
 
 /// The times of a step, the same for all workers.
 #[derive(Debug, Clone)]
@@ -71,28 +78,6 @@ pub trait Operator: Send {
     fn stats(&self) -> OperatorStats {
         OperatorStats::default()
     }
-}
-
-/// Part of an operator's state as columns.
-#[derive(Debug, Clone)]
-pub struct StateTable {
-    /// Names the part; unique within the operator.
-    pub name: &'static str,
-    /// How the rows belong to workers.
-    pub placement: Placement,
-    /// The rows, chunk by chunk, all of one schema.
-    pub rows: Vec<RecordBatch>,
-}
-
-/// Which worker a row of state belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placement {
-    /// The worker that the exchange in front of the operator sends these columns' values to.
-    Key(Vec<usize>),
-    /// The first worker.
-    First,
-    /// Every worker.
-    All,
 }
 
 /// What an operator holds and saw so far.

@@ -1,1 +1,15 @@
-//! The driver, workers, exchange, clock, metrics.
+//! The driver, workers, exchange, clock, metrics: how a circuit runs.
+//!
+//! A [`Circuit`] is a description. An [`Executor`] steps it, deterministically, in the caller's thread: hand it batches and
+//! the time, and take the changes. A job's driver does that with what real sources bring.
+
+pub mod circuit;
+pub mod clock;
+mod exchange;
+mod executor;
+mod metrics;
+mod worker;
+
+pub use circuit::Circuit;
+pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput};
+pub use metrics::{Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};

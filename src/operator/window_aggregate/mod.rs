@@ -1,0 +1,327 @@
+//! Aggregates over windows, with shared slices.
+//!
+//! Rows are aggregated by slice (see [`super::window`]), once, however many windows overlap. When the watermark closes a
+//! window, the partial aggregates of its slices are merged into the window's result, and slices that no open window
+//! needs are let go. State is thus bounded by the windows that are open: by distinct keys per slice, never by rows.
+
+mod slices;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use self::slices::Slices;
+pub use super::grouped::Aggregate;
+use super::grouped::{Grouped, Grouping};
+use super::window::{Window, WindowSpec};
+use super::window_assign::window_columns;
+use super::{Operator, OperatorFactory, OperatorStats, StepTime};
+use crate::change::{ChangeBatch, rowtime_millis};
+use crate::state::{Placement, StateTable};
+use crate::{Error, Result};
+
+/// How many rows of results go out in one batch.
+const BATCH_ROWS: usize = 8192;
+
+/// Where the windows of a row come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WindowSource {
+    /// From its rowtime, by slices.
+    Rowtime {
+        /// The rowtime's column.
+        column: usize,
+        /// The windows.
+        spec: WindowSpec,
+    },
+    /// From columns that a window function before this operator has set: each row belongs to one window.
+    Columns {
+        /// The column `window_start`.
+        start: usize,
+        /// The column `window_end`.
+        end: usize,
+    },
+}
+
+/// A column of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowOutput {
+    /// A key, by its place among the keys.
+    Key(usize),
+    /// The window's first millisecond.
+    Start,
+    /// The first millisecond after the window.
+    End,
+    /// The window's last millisecond: the result's rowtime.
+    Time,
+    /// An aggregate, by its place among the aggregates.
+    Aggregate(usize),
+}
+
+/// Groups the rows of each window by key and aggregates them; a window's results go out when the watermark closes it.
+#[derive(Debug, Clone)]
+pub struct WindowAggregateFactory {
+    /// Where windows come from.
+    pub windows: WindowSource,
+    /// The key columns.
+    pub keys: Vec<usize>,
+    /// The aggregates, over the input's columns.
+    pub aggregates: Vec<Aggregate>,
+    /// What each column of `schema` is.
+    pub outputs: Vec<WindowOutput>,
+    /// The input's schema.
+    pub input: SchemaRef,
+    /// The result's schema.
+    pub schema: SchemaRef,
+}
+
+impl OperatorFactory for WindowAggregateFactory {
+    fn build(&self) -> Result<Box<dyn Operator>> {
+        let keys = Arc::new(self.input.project(&self.keys)?);
+        let grouping = Arc::new(Grouping::try_new(keys, self.aggregates.clone())?);
+        let spec = match self.windows {
+            WindowSource::Rowtime { spec, .. } => Some(spec),
+            WindowSource::Columns { .. } => None,
+        };
+        Ok(Box::new(WindowAggregate { plan: self.clone(), slices: Slices::new(grouping, spec), late_rows: 0 }))
+    }
+
+    fn name(&self) -> &'static str {
+        "WindowAggregate"
+    }
+}
+
+struct WindowAggregate {
+    plan: WindowAggregateFactory,
+    slices: Slices,
+    late_rows: u64,
+}
+
+impl Operator for WindowAggregate {
+    fn push(&mut self, _input: usize, batch: ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        if batch.kinds.is_some() {
+            return Err(Error::internal("a window aggregate over changing input"));
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        match &batch.watermarks {
+            None => self.add(&batch),
+            Some(watermarks) => self.add_with_late_rows(&batch, &watermarks.clone(), out),
+        }
+    }
+
+    fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        self.fire(time.watermark.0, out)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<StateTable>> {
+        let placement = match self.plan.keys.len() {
+            0 => Placement::First,
+            keys => Placement::Key((2..2 + keys).collect()),
+        };
+        let fired: ArrayRef = Arc::new(Int64Array::from(vec![self.slices.fired()]));
+        Ok(vec![
+            StateTable { name: "slices", placement, rows: self.slices.freeze()? },
+            StateTable {
+                name: "fired",
+                placement: Placement::All,
+                rows: vec![RecordBatch::try_from_iter([("watermark", fired)])?],
+            },
+        ])
+    }
+
+    fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
+        for table in tables {
+            match table.name {
+                "slices" => table.rows.iter().try_for_each(|rows| self.slices.thaw(rows))?,
+                "fired" => {
+                    let marks = table.rows.iter().map(|r| Ok(int64(r.column(0))?.iter().flatten().max()));
+                    let reached = marks.collect::<Result<Vec<_>>>()?.into_iter().flatten().max();
+                    self.slices.set_fired(reached.unwrap_or(i64::MIN));
+                }
+                other => return Err(Error::internal(format!("a window aggregate has no state named '{other}'"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> OperatorStats {
+        let (state_rows, state_bytes) = self.slices.size();
+        OperatorStats { state_rows, state_bytes, late_rows: self.late_rows }
+    }
+}
+
+impl WindowAggregate {
+    /// Adds rows of which none is behind the watermark of its time.
+    fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let windows = self.windows_of(&batch.rows)?;
+        let (first, last) = bounds(&windows);
+        if first == last && !self.slices.is_closed(first) {
+            return self.add_to_slice(first, &batch.rows);
+        }
+        self.add_by_slice(&windows, &batch.rows, None)
+    }
+
+    /// Adds rows of which some are behind the watermark: those whose windows are all closed are dropped, and where only
+    /// some are, these fire first, without the row.
+    fn add_with_late_rows(
+        &mut self,
+        batch: &ChangeBatch,
+        watermarks: &Int64Array,
+        out: &mut Vec<ChangeBatch>,
+    ) -> Result<()> {
+        let windows = self.windows_of(&batch.rows)?;
+        let mut from = 0;
+        for row in 0..batch.num_rows() {
+            if self.slices.must_fire_before(windows[row], watermarks.value(row)) {
+                let before = from..row;
+                self.add_by_slice(
+                    &windows[before.clone()],
+                    &batch.rows.slice(from, row - from),
+                    Some(watermarks.slice(from, row - from)),
+                )?;
+                self.fire(watermarks.value(row), out)?;
+                from = row;
+            }
+        }
+        let rest = batch.num_rows() - from;
+        self.add_by_slice(&windows[from..], &batch.rows.slice(from, rest), Some(watermarks.slice(from, rest)))
+    }
+
+    /// Sorts rows by slice and adds each slice's; drops and counts late rows.
+    fn add_by_slice(&mut self, windows: &[Window], rows: &RecordBatch, watermarks: Option<Int64Array>) -> Result<()> {
+        let mut slices: Vec<(Window, Vec<u32>)> = Vec::new();
+        for (row, window) in (0u32..).zip(windows) {
+            let watermark = watermarks.as_ref().map_or(i64::MIN, |w| w.value(row as usize));
+            if self.slices.is_late(*window, watermark) {
+                self.late_rows += 1;
+                continue;
+            }
+            // Rows come nearly in order: the slice is almost always among the last.
+            match slices.iter_mut().rev().find(|(w, _)| w == window) {
+                Some((_, rows)) => rows.push(row),
+                None => slices.push((*window, vec![row])),
+            }
+        }
+        if let [(window, picked)] = slices.as_slice()
+            && picked.len() == rows.num_rows()
+        {
+            return self.add_to_slice(*window, rows);
+        }
+        slices.sort_by_key(|(w, _)| *w);
+        let keys = rows.project(&self.plan.keys)?;
+        let inputs = self.slices.grouping().inputs(rows)?;
+        for (window, picked) in slices {
+            let picked = UInt32Array::from(picked);
+            let pick = |a: &ArrayRef| Ok(take(a, &picked, None)?);
+            let keys = keys.columns().iter().map(pick).collect::<Result<Vec<_>>>()?;
+            let inputs = inputs.select(pick)?;
+            self.slices.live(window)?.update(&keys, &inputs, picked.len())?;
+        }
+        Ok(())
+    }
+
+    fn add_to_slice(&mut self, window: Window, rows: &RecordBatch) -> Result<()> {
+        let keys: Vec<ArrayRef> = self.plan.keys.iter().map(|k| Arc::clone(rows.column(*k))).collect();
+        let inputs = self.slices.grouping().inputs(rows)?;
+        self.slices.live(window)?.update(&keys, &inputs, rows.num_rows())
+    }
+
+    /// For each row the slice that it falls into, or the window that it comes with.
+    fn windows_of(&self, rows: &RecordBatch) -> Result<Vec<Window>> {
+        let null = || Error::Execution("the time column of a window is NULL in a row".into());
+        match self.plan.windows {
+            WindowSource::Rowtime { column, spec } => {
+                let times = rowtime_millis(rows.column(column))?;
+                if times.null_count() > 0 {
+                    return Err(null());
+                }
+                let length = spec.slice();
+                let mut slice = Window { start: 0, end: 0 };
+                Ok(times
+                    .values()
+                    .iter()
+                    .map(|time| {
+                        // Neighbours mostly share a slice: a comparison is cheaper than a division.
+                        if *time < slice.start || *time >= slice.end {
+                            let start = spec.slice_start(*time);
+                            slice = Window { start, end: start.saturating_add(length) };
+                        }
+                        slice
+                    })
+                    .collect())
+            }
+            WindowSource::Columns { start, end } => {
+                let (starts, ends) = (rowtime_millis(rows.column(start))?, rowtime_millis(rows.column(end))?);
+                let pairs = starts.iter().zip(&ends);
+                pairs.map(|(s, e)| Ok(Window { start: s.ok_or_else(null)?, end: e.ok_or_else(null)? })).collect()
+            }
+        }
+    }
+
+    /// Lets out the results of all windows that `watermark` closes, in the order in which they end.
+    fn fire(&mut self, watermark: i64, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        let mut results = Vec::new();
+        let mut rows = 0;
+        while let Some((window, grouped)) = self.slices.next_closed(watermark)? {
+            let result = self.result(window, grouped)?;
+            rows += result.num_rows();
+            results.push(result);
+            if rows >= BATCH_ROWS {
+                out.push(self.join(&mut results)?);
+                rows = 0;
+            }
+        }
+        if !results.is_empty() {
+            out.push(self.join(&mut results)?);
+        }
+        Ok(())
+    }
+
+    fn join(&self, results: &mut Vec<RecordBatch>) -> Result<ChangeBatch> {
+        let joined = match results.as_slice() {
+            [one] => one.clone(),
+            many => concat_batches(&self.plan.schema, many)?,
+        };
+        results.clear();
+        Ok(ChangeBatch::append(joined))
+    }
+
+    fn result(&self, window: Window, grouped: Grouped) -> Result<RecordBatch> {
+        let (values, rows) = grouped.finish()?;
+        let keys = self.plan.keys.len();
+        let times = vec![window; rows];
+        let columns = self.plan.outputs.iter().zip(self.plan.schema.fields()).map(|(output, field)| {
+            let time = |at: usize| {
+                let types = std::iter::repeat_n(field.data_type(), 3);
+                window_columns(&times, types).map(|c| Arc::clone(&c[at]))
+            };
+            match output {
+                WindowOutput::Key(i) => Ok(Arc::clone(&values[*i])),
+                WindowOutput::Aggregate(i) => Ok(Arc::clone(&values[keys + *i])),
+                WindowOutput::Start => time(0),
+                WindowOutput::End => time(1),
+                WindowOutput::Time => time(2),
+            }
+        });
+        Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns.collect::<Result<Vec<_>>>()?)?)
+    }
+}
+
+/// The least and the greatest window.
+fn bounds(windows: &[Window]) -> (Window, Window) {
+    let first = windows.iter().min().copied().unwrap_or(Window { start: 0, end: 0 });
+    (first, windows.iter().max().copied().unwrap_or(first))
+}
+
+fn int64(array: &ArrayRef) -> Result<&Int64Array> {
+    array.as_any().downcast_ref().ok_or_else(|| Error::internal("state of another type than was handed out"))
+}
+
+/// The schema of frozen slices: the slice's start and end before the partial aggregates.
+fn slice_schema(partial: &Schema) -> SchemaRef {
+    let bounds = ["slice_start", "slice_end"].map(|n| Arc::new(Field::new(n, DataType::Int64, false)));
+    Arc::new(Schema::new(bounds.into_iter().chain(partial.fields().iter().cloned()).collect::<Vec<_>>()))
+}

@@ -1,0 +1,117 @@
+//! A circuit's description: a DAG of nodes, immutable, from which each worker makes its own operators.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::connector::{Connector, TableDescriptor};
+use crate::operator::Factory;
+use crate::operator::watermark::WatermarkStrategy;
+
+/// A node's place in [`Circuit::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub usize);
+
+/// A DAG of operators. Every node stands behind its inputs.
+#[derive(Debug, Clone, Default)]
+pub struct Circuit {
+    /// The nodes, in topological order.
+    pub nodes: Vec<Node>,
+    /// Where rows come in, as [`NodeKind::Source`] counts them.
+    pub sources: Vec<SourceSpec>,
+    /// Where changes go out, as [`NodeKind::Sink`] counts them.
+    pub sinks: Vec<SinkSpec>,
+}
+
+/// One node of a circuit.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it does.
+    pub kind: NodeKind,
+    /// Where its input comes from.
+    pub inputs: Vec<NodeId>,
+    /// The rows that it gives.
+    pub schema: SchemaRef,
+    /// What `EXPLAIN` says of it.
+    pub notes: NodeNotes,
+}
+
+/// What a node does.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Gives what the source of this number reads.
+    Source(usize),
+    /// Runs an operator.
+    Operator(Factory),
+    /// Sends each row to the worker that its key columns' values belong to; without columns, to the first.
+    Exchange(Vec<usize>),
+    /// Hands its input to the sink of this number.
+    Sink(usize),
+}
+
+/// What the analysis found out about a node, for `EXPLAIN`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeNotes {
+    /// What it computes, in short.
+    pub detail: String,
+    /// Columns that are time attributes.
+    pub rowtimes: Vec<usize>,
+    /// Pairs of columns that hold a window's start and end.
+    pub windows: Vec<(usize, usize)>,
+    /// What bounds its state; `None` for operators without state.
+    pub bound: Option<String>,
+}
+
+/// A table that is read.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// The table.
+    pub table: Arc<TableDescriptor>,
+    /// What reads it.
+    pub connector: Arc<dyn Connector>,
+    /// The columns that are read.
+    pub projection: SchemaRef,
+    /// Its watermark, over the columns that are read.
+    pub watermark: Option<WatermarkStrategy>,
+}
+
+/// A table, or a consumer, that is written to.
+#[derive(Debug, Clone)]
+pub enum SinkSpec {
+    /// A table.
+    Table {
+        /// The table.
+        table: Arc<TableDescriptor>,
+        /// What writes it.
+        connector: Arc<dyn Connector>,
+    },
+    /// The one who asked: the result of a bare query.
+    Result,
+}
+
+impl Circuit {
+    /// Adds a node behind its inputs.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        debug_assert!(node.inputs.iter().all(|i| i.0 < self.nodes.len()));
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// A node's name in `EXPLAIN` and in metrics.
+    pub fn name(&self, id: NodeId) -> String {
+        match &self.node(id).kind {
+            NodeKind::Source(i) => format!("Source({})", self.sources[*i].table.name),
+            NodeKind::Operator(factory) => factory.name().to_string(),
+            NodeKind::Exchange(_) => "Exchange".to_string(),
+            NodeKind::Sink(i) => match &self.sinks[*i] {
+                SinkSpec::Table { table, .. } => format!("Sink({})", table.name),
+                SinkSpec::Result => "Result".to_string(),
+            },
+        }
+    }
+}

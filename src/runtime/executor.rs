@@ -1,0 +1,446 @@
+//! Steps a circuit: the function `(state, input) -> (state, output)` that everything else is built around.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use arrow::compute::concat_batches;
+
+use super::circuit::{Circuit, NodeKind};
+use super::exchange::GONE;
+use super::metrics::Metrics;
+use super::worker::{CircuitTime, Worker, WorkerState};
+use crate::change::{ChangeBatch, Watermark};
+use crate::operator::watermark::WatermarkAssigner;
+use crate::state::place;
+use crate::{Error, Result};
+
+/// Below this, a step's rows are not divided among workers in front of the first exchange: it would cost more than it gains.
+const DIVIDE_FROM_ROWS: usize = 1024;
+/// Small batches of one step are joined into batches of at least this many rows.
+const JOIN_BELOW_ROWS: usize = 1024;
+
+/// What a step takes in.
+#[derive(Debug, Clone, Default)]
+pub struct StepInput {
+    /// For each source its batches, in the order of arrival.
+    pub batches: Vec<Vec<ChangeBatch>>,
+    /// For each source how it stands.
+    pub sources: Vec<SourceState>,
+    /// The driver's clock: milliseconds since the epoch.
+    pub processing_time: i64,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceState {
+    /// It holds the watermark.
+    #[default]
+    Active,
+    /// It has brought nothing for so long that the others do not wait for it.
+    Idle,
+    /// It has ended: its watermark is at the end of time.
+    Ended,
+}
+
+/// What a step gives: for each sink its changes.
+#[derive(Debug, Clone, Default)]
+pub struct StepOutput {
+    /// For each sink its changes, in order.
+    pub sinks: Vec<Vec<ChangeBatch>>,
+}
+
+/// The whole state of a circuit between two steps.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// By worker and node.
+    workers: Vec<WorkerState>,
+    /// By source.
+    sources: Vec<Watermark>,
+    /// By node.
+    nodes: Vec<Watermark>,
+}
+
+/// A circuit that runs, on one worker in the caller's thread or on several in threads of their own.
+pub struct Executor {
+    circuit: Arc<Circuit>,
+    assigners: Vec<Option<WatermarkAssigner>>,
+    /// The watermark that each node has given so far.
+    watermarks: Vec<Watermark>,
+    team: Team,
+    metrics: Arc<Metrics>,
+    /// After an error the operators may be half-way through a step: nothing more is to be had of them.
+    failed: Option<Error>,
+}
+
+enum Team {
+    Here(Box<Worker>),
+    Threads(Vec<Thread>),
+}
+
+struct Thread {
+    orders: Option<Sender<Order>>,
+    replies: Receiver<Reply>,
+    handle: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    Step(Vec<Vec<ChangeBatch>>, Arc<CircuitTime>),
+    Report,
+    Snapshot,
+    Restore(WorkerState),
+}
+
+enum Reply {
+    Step(Result<Vec<Vec<ChangeBatch>>>),
+    Done(Result<()>),
+    Snapshot(Result<WorkerState>),
+}
+
+impl Executor {
+    /// Makes a circuit ready on that many workers.
+    ///
+    /// # Errors
+    /// When an operator cannot be built or a thread cannot be started.
+    pub fn try_new(circuit: Arc<Circuit>, workers: usize) -> Result<Self> {
+        let workers = workers.max(1);
+        let metrics = Metrics::new(&circuit, workers);
+        let mut team = Worker::team(&circuit, workers, &metrics)?;
+        let team = match (workers, team.pop()) {
+            (1, Some(worker)) => Team::Here(Box::new(worker)),
+            (_, last) => {
+                let all = team.into_iter().chain(last).enumerate();
+                Team::Threads(all.map(|(i, w)| Thread::spawn(i, w)).collect::<Result<_>>()?)
+            }
+        };
+        let assigners = circuit.sources.iter().map(|s| s.watermark.clone().map(WatermarkAssigner::new)).collect();
+        let watermarks = vec![Watermark::MIN; circuit.nodes.len()];
+        Ok(Self { circuit, assigners, watermarks, team, metrics, failed: None })
+    }
+
+    /// The circuit.
+    pub fn circuit(&self) -> &Arc<Circuit> {
+        &self.circuit
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Runs one step.
+    ///
+    /// # Errors
+    /// When the query fails on the data, or code in it panics. The executor is of no more use then: every later call gives
+    /// the same error.
+    pub fn step(&mut self, input: StepInput) -> Result<StepOutput> {
+        self.guarded(|this| this.try_step(input))
+    }
+
+    fn guarded<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        f(self).inspect_err(|e| self.failed = Some(e.clone()))
+    }
+
+    fn try_step(&mut self, input: StepInput) -> Result<StepOutput> {
+        let mut batches = input.batches;
+        batches.resize_with(self.circuit.sources.len(), Vec::new);
+        for (source, batches) in batches.iter_mut().enumerate() {
+            *batches = join_small(std::mem::take(batches))?;
+            if let Some(assigner) = &mut self.assigners[source] {
+                batches.iter_mut().try_for_each(|b| assigner.assign(b))?;
+            }
+        }
+        self.advance(&input.sources);
+        let time =
+            Arc::new(CircuitTime { watermarks: self.watermarks.clone(), processing_time: input.processing_time });
+        let sinks = match &mut self.team {
+            Team::Here(worker) => worker.step(batches, &time)?,
+            Team::Threads(threads) => step_threads(threads, batches, &time, self.circuit.sinks.len())?,
+        };
+        Ok(StepOutput { sinks })
+    }
+
+    /// Moves every node's watermark on: a source's own, else the least of the inputs that are not idle.
+    fn advance(&mut self, states: &[SourceState]) {
+        let mut idle = vec![false; self.circuit.nodes.len()];
+        for (id, node) in self.circuit.nodes.iter().enumerate() {
+            let reached = match node.kind {
+                NodeKind::Source(i) => {
+                    let state = states.get(i).copied().unwrap_or_default();
+                    idle[id] = state == SourceState::Idle;
+                    match state {
+                        SourceState::Ended => Watermark::MAX,
+                        _ => self.assigners[i].as_ref().map_or(Watermark::MIN, WatermarkAssigner::current),
+                    }
+                }
+                _ => {
+                    let active = node.inputs.iter().filter(|i| !idle[i.0]).map(|i| self.watermarks[i.0]).min();
+                    idle[id] = active.is_none();
+                    active.unwrap_or(Watermark::MIN)
+                }
+            };
+            self.watermarks[id] = self.watermarks[id].max(reached);
+            self.metrics.watermark(id, self.watermarks[id]);
+        }
+    }
+
+    /// Where a source's watermark stands.
+    pub fn source_watermark(&self, source: usize) -> Watermark {
+        self.assigners[source].as_ref().map_or(Watermark::MIN, WatermarkAssigner::current)
+    }
+
+    /// Brings what the operators hold into the metrics.
+    ///
+    /// # Errors
+    /// When a worker is gone.
+    pub fn report(&mut self) -> Result<()> {
+        match &mut self.team {
+            Team::Here(worker) => worker.report(),
+            Team::Threads(threads) => {
+                for thread in threads {
+                    thread.done(Order::Report)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out the whole state. The circuit goes on as if nothing had happened.
+    ///
+    /// # Errors
+    /// When an operator's state cannot be written as columns.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.guarded(|this| {
+            let workers = match &mut this.team {
+                Team::Here(worker) => vec![worker.snapshot()?],
+                Team::Threads(threads) => threads.iter_mut().map(Thread::snapshot).collect::<Result<_>>()?,
+            };
+            let sources = (0..this.assigners.len()).map(|i| this.source_watermark(i)).collect();
+            Ok(Snapshot { workers, sources, nodes: this.watermarks.clone() })
+        })
+    }
+
+    /// Takes over the state of the same circuit, from any number of workers, before the first step.
+    ///
+    /// # Errors
+    /// When the state is not this circuit's.
+    pub fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.guarded(|this| this.try_restore(snapshot))
+    }
+
+    fn try_restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        if snapshot.nodes.len() != self.watermarks.len() || snapshot.sources.len() != self.assigners.len() {
+            return Err(Error::internal("the snapshot is of another circuit"));
+        }
+        self.watermarks = snapshot.nodes;
+        for (assigner, watermark) in self.assigners.iter_mut().zip(snapshot.sources) {
+            if let Some(assigner) = assigner {
+                assigner.restore(watermark);
+            }
+        }
+        let workers = self.workers();
+        let mut states: Vec<WorkerState> = vec![Vec::new(); workers];
+        for node in 0..self.watermarks.len() {
+            let tables = snapshot.workers.iter().map(|w| w[node].clone()).collect();
+            for (state, tables) in states.iter_mut().zip(place(tables, workers)?) {
+                state.push(tables);
+            }
+        }
+        match &mut self.team {
+            Team::Here(worker) => states.into_iter().try_for_each(|s| worker.restore(s)),
+            Team::Threads(threads) => threads.iter_mut().zip(states).try_for_each(|(t, s)| t.done(Order::Restore(s))),
+        }
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        match &self.team {
+            Team::Here(_) => 1,
+            Team::Threads(threads) => threads.len(),
+        }
+    }
+}
+
+/// Joins neighbouring batches while they are small: an operator's cost is by the batch as well as by the row.
+fn join_small(batches: Vec<ChangeBatch>) -> Result<Vec<ChangeBatch>> {
+    if batches.len() < 2 || batches.iter().all(|b| b.num_rows() >= JOIN_BELOW_ROWS) {
+        return Ok(batches);
+    }
+    let mut joined = Vec::new();
+    let mut run: Vec<ChangeBatch> = Vec::new();
+    let mut rows = 0;
+    for batch in batches {
+        let plain = batch.kinds.is_none() && batch.watermarks.is_none();
+        if !plain || batch.num_rows() >= JOIN_BELOW_ROWS {
+            flush(&mut run, &mut joined)?;
+            rows = 0;
+            joined.push(batch);
+            continue;
+        }
+        rows += batch.num_rows();
+        run.push(batch);
+        if rows >= JOIN_BELOW_ROWS {
+            flush(&mut run, &mut joined)?;
+            rows = 0;
+        }
+    }
+    flush(&mut run, &mut joined)?;
+    Ok(joined)
+}
+
+fn flush(run: &mut Vec<ChangeBatch>, joined: &mut Vec<ChangeBatch>) -> Result<()> {
+    match run.as_slice() {
+        [] => {}
+        [one] => joined.push(one.clone()),
+        many => {
+            let rows: Vec<_> = many.iter().map(|b| &b.rows).collect();
+            joined.push(ChangeBatch::append(concat_batches(&many[0].rows.schema(), rows)?));
+        }
+    }
+    run.clear();
+    Ok(())
+}
+
+/// Deals a source's rows to workers as runs of neighbours, the first rows to the first worker: the exchanges then restore
+/// the order of arrival, for any number of workers.
+fn divide(batches: Vec<ChangeBatch>, workers: usize) -> Vec<Vec<ChangeBatch>> {
+    let mut dealt = vec![Vec::new(); workers];
+    let total: usize = batches.iter().map(ChangeBatch::num_rows).sum();
+    if total < DIVIDE_FROM_ROWS {
+        dealt[0] = batches;
+        return dealt;
+    }
+    let share = total.div_ceil(workers);
+    let mut seen = 0;
+    for batch in batches {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let worker = (seen / share).min(workers - 1);
+            let take = (share * (worker + 1) - seen).min(batch.num_rows() - from);
+            dealt[worker].push(batch.slice(from, take));
+            from += take;
+            seen += take;
+        }
+    }
+    dealt
+}
+
+fn step_threads(
+    threads: &mut [Thread],
+    batches: Vec<Vec<ChangeBatch>>,
+    time: &Arc<CircuitTime>,
+    sinks: usize,
+) -> Result<Vec<Vec<ChangeBatch>>> {
+    let mut shares: Vec<Vec<Vec<ChangeBatch>>> = vec![Vec::new(); threads.len()];
+    for source in batches {
+        for (share, batches) in shares.iter_mut().zip(divide(source, threads.len())) {
+            share.push(batches);
+        }
+    }
+    for (thread, share) in threads.iter_mut().zip(shares) {
+        thread.send(Order::Step(share, Arc::clone(time)))?;
+    }
+    let replies: Vec<Result<Vec<Vec<ChangeBatch>>>> = threads.iter_mut().map(Thread::stepped).collect();
+    let mut joined = vec![Vec::new(); sinks];
+    for outputs in first_cause(replies)? {
+        joined.iter_mut().zip(outputs).for_each(|(j, o)| j.extend(o));
+    }
+    Ok(joined)
+}
+
+/// The values, or the error that made the others fail.
+fn first_cause<T>(replies: Vec<Result<T>>) -> Result<Vec<T>> {
+    let is_echo = |e: &Error| matches!(e, Error::Internal(m) if m == GONE);
+    let mut echo = None;
+    let mut values = Vec::with_capacity(replies.len());
+    for reply in replies {
+        match reply {
+            Ok(value) => values.push(value),
+            Err(e) if is_echo(&e) => echo = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    echo.map_or(Ok(values), Err)
+}
+
+impl Thread {
+    fn spawn(index: usize, worker: Worker) -> Result<Self> {
+        let (orders, inbox) = channel();
+        let (outbox, replies) = channel();
+        let handle = std::thread::Builder::new()
+            .name(format!("millstream-worker-{index}"))
+            .spawn(move || serve(worker, &inbox, &outbox))
+            .map_err(|e| Error::io("starting a worker thread", e))?;
+        Ok(Self { orders: Some(orders), replies, handle: Some(handle) })
+    }
+
+    fn send(&mut self, order: Order) -> Result<()> {
+        let orders = self.orders.as_ref().ok_or_else(|| Error::internal(GONE))?;
+        orders.send(order).map_err(|_| Error::internal(GONE))
+    }
+
+    fn receive(&mut self) -> Result<Reply> {
+        self.replies.recv().map_err(|_| Error::internal(GONE))
+    }
+
+    fn stepped(&mut self) -> Result<Vec<Vec<ChangeBatch>>> {
+        match self.receive()? {
+            Reply::Step(outputs) => outputs,
+            _ => Err(Error::internal("a worker's reply to another order")),
+        }
+    }
+
+    fn done(&mut self, order: Order) -> Result<()> {
+        self.send(order)?;
+        match self.receive()? {
+            Reply::Done(done) => done,
+            _ => Err(Error::internal("a worker's reply to another order")),
+        }
+    }
+
+    fn snapshot(&mut self) -> Result<WorkerState> {
+        self.send(Order::Snapshot)?;
+        match self.receive()? {
+            Reply::Snapshot(state) => state,
+            _ => Err(Error::internal("a worker's reply to another order")),
+        }
+    }
+}
+
+/// A worker thread: one order after another, until an error (its exchanges go with it, and so the other workers learn of
+/// it) or until no more orders can come.
+fn serve(mut worker: Worker, inbox: &Receiver<Order>, outbox: &Sender<Reply>) {
+    while let Ok(order) = inbox.recv() {
+        let reply = match order {
+            Order::Step(batches, time) => Reply::Step(worker.step(batches, &time)),
+            Order::Snapshot => Reply::Snapshot(worker.snapshot()),
+            Order::Restore(state) => Reply::Done(worker.restore(state)),
+            Order::Report => {
+                worker.report();
+                Reply::Done(Ok(()))
+            }
+        };
+        let failed = matches!(&reply, Reply::Step(Err(_)) | Reply::Snapshot(Err(_)) | Reply::Done(Err(_)));
+        if failed {
+            drop(worker);
+            let _ = outbox.send(reply);
+            return;
+        }
+        if outbox.send(reply).is_err() {
+            return;
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take() {
+            // A panic outside an operator has been reported as a worker that is gone.
+            let _ = handle.join();
+        }
+    }
+}

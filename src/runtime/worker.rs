@@ -1,0 +1,164 @@
+//! One worker: a whole copy of the circuit, with the state for its share of the keys.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::circuit::{Circuit, NodeId, NodeKind};
+use super::clock::Stopwatch;
+use super::exchange::Exchange;
+use super::metrics::Metrics;
+use crate::change::{ChangeBatch, Watermark};
+use crate::operator::{Operator, StepTime};
+use crate::state::StateTable;
+use crate::{Error, Result};
+
+/// The times of a step, as the executor works them out once for all workers.
+#[derive(Debug)]
+pub(super) struct CircuitTime {
+    /// The watermark that each node gives.
+    pub watermarks: Vec<Watermark>,
+    pub processing_time: i64,
+}
+
+/// The operators of one worker.
+pub(super) struct Worker {
+    index: usize,
+    circuit: Arc<Circuit>,
+    /// By node; `None` for nodes that are no operators.
+    operators: Vec<Option<Box<dyn Operator>>>,
+    /// By node; `None` for other nodes and for a single worker.
+    exchanges: Vec<Option<Exchange>>,
+    /// How many nodes read each node's output.
+    readers: Vec<usize>,
+    metrics: Arc<Metrics>,
+}
+
+/// The state of one worker, by node.
+pub(super) type WorkerState = Vec<Vec<StateTable>>;
+
+impl Worker {
+    /// The workers of a circuit, joined by its exchanges.
+    pub fn team(circuit: &Arc<Circuit>, workers: usize, metrics: &Arc<Metrics>) -> Result<Vec<Self>> {
+        let mut meshes: Vec<Option<std::vec::IntoIter<Exchange>>> = circuit
+            .nodes
+            .iter()
+            .map(|node| match &node.kind {
+                NodeKind::Exchange(keys) if workers > 1 => Some(Exchange::mesh(workers, keys).into_iter()),
+                _ => None,
+            })
+            .collect();
+        let mut readers = vec![0; circuit.nodes.len()];
+        circuit.nodes.iter().flat_map(|n| &n.inputs).for_each(|i| readers[i.0] += 1);
+        let build = |index: usize| {
+            let operators = circuit.nodes.iter().map(|node| match &node.kind {
+                NodeKind::Operator(factory) => factory.build().map(Some),
+                _ => Ok(None),
+            });
+            Ok(Self {
+                index,
+                circuit: Arc::clone(circuit),
+                operators: operators.collect::<Result<_>>()?,
+                exchanges: meshes.iter_mut().map(|m| m.as_mut().and_then(Iterator::next)).collect(),
+                readers: readers.clone(),
+                metrics: Arc::clone(metrics),
+            })
+        };
+        (0..workers).map(build).collect()
+    }
+
+    /// Runs every operator once. `sources` holds the step's batches by source; gives the changes by sink.
+    pub fn step(&mut self, mut sources: Vec<Vec<ChangeBatch>>, time: &CircuitTime) -> Result<Vec<Vec<ChangeBatch>>> {
+        let circuit = Arc::clone(&self.circuit);
+        let mut edges: Vec<Edge> = self.readers.iter().map(|r| Edge { batches: Vec::new(), readers: *r }).collect();
+        let mut sinks = vec![Vec::new(); circuit.sinks.len()];
+        let mut watch = Stopwatch::start();
+        for (id, node) in circuit.nodes.iter().enumerate() {
+            let inputs: Vec<Vec<ChangeBatch>> = node.inputs.iter().map(|i| edges[i.0].take()).collect();
+            let rows_in = count(inputs.iter().flatten());
+            match &node.kind {
+                NodeKind::Source(i) => edges[id].batches = std::mem::take(&mut sources[*i]),
+                NodeKind::Sink(i) => sinks[*i] = inputs.into_iter().flatten().collect(),
+                NodeKind::Exchange(_) => {
+                    let batches = inputs.into_iter().flatten().collect();
+                    edges[id].batches = match &mut self.exchanges[id] {
+                        Some(exchange) => exchange.swap(batches)?,
+                        None => batches,
+                    };
+                }
+                NodeKind::Operator(_) => edges[id].batches = self.run(NodeId(id), inputs, time)?,
+            }
+            let rows_out = count(edges[id].batches.iter());
+            self.metrics.node(id, rows_in, rows_out, watch.lap());
+        }
+        Ok(sinks)
+    }
+
+    /// Runs one operator; a panic in it becomes an error.
+    fn run(&mut self, id: NodeId, inputs: Vec<Vec<ChangeBatch>>, time: &CircuitTime) -> Result<Vec<ChangeBatch>> {
+        let Some(operator) = &mut self.operators[id.0] else { return Err(Error::internal("a node without operator")) };
+        let marks: Vec<Watermark> = self.circuit.node(id).inputs.iter().map(|i| time.watermarks[i.0]).collect();
+        let time = StepTime {
+            watermark: marks.iter().min().copied().unwrap_or(Watermark::MAX),
+            inputs: marks,
+            processing_time: time.processing_time,
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let mut out = Vec::new();
+            for (input, batches) in inputs.into_iter().enumerate() {
+                for batch in batches {
+                    operator.push(input, batch, &mut out)?;
+                }
+            }
+            operator.advance(&time, &mut out)?;
+            Ok(out)
+        }));
+        match ran {
+            Ok(done) => done,
+            Err(panic) => Err(Error::panic(self.circuit.name(id), panic.as_ref())),
+        }
+    }
+
+    /// Brings what the operators hold into the metrics. Costs more than counting: not for every step.
+    pub fn report(&self) {
+        for (id, operator) in self.operators.iter().enumerate() {
+            if let Some(operator) = operator {
+                self.metrics.stats(id, self.index, operator.stats());
+            }
+        }
+    }
+
+    /// The state of all operators, by node.
+    pub fn snapshot(&mut self) -> Result<WorkerState> {
+        self.operators.iter_mut().map(|o| o.as_mut().map_or(Ok(Vec::new()), |o| o.snapshot())).collect()
+    }
+
+    /// Takes over state, by node.
+    pub fn restore(&mut self, state: WorkerState) -> Result<()> {
+        for (operator, tables) in self.operators.iter_mut().zip(state) {
+            if let Some(operator) = operator
+                && !tables.is_empty()
+            {
+                operator.restore(tables)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A node's output on its way to its readers.
+struct Edge {
+    batches: Vec<ChangeBatch>,
+    readers: usize,
+}
+
+impl Edge {
+    /// A copy for each reader, the original for the last.
+    fn take(&mut self) -> Vec<ChangeBatch> {
+        self.readers -= 1;
+        if self.readers == 0 { std::mem::take(&mut self.batches) } else { self.batches.clone() }
+    }
+}
+
+fn count<'a>(batches: impl Iterator<Item = &'a ChangeBatch>) -> usize {
+    batches.map(ChangeBatch::num_rows).sum()
+}
