@@ -15,6 +15,8 @@ use crate::Result;
 use crate::change::ChangeBatch;
 
 pub mod options;
+pub mod projection;
+pub mod values;
 
 pub use options::{OptionKind, OptionSpec, Options};
 

@@ -1,7 +1,16 @@
 //! Logical plans to circuits: analysis, rewrites, bounds, explain.
 
+mod aggregate;
+mod compile;
+mod constant;
+mod narrow;
+mod optimize;
+mod refuse;
+mod scan;
 mod table;
 mod window_tvf;
+mod windowed;
 
+pub use compile::{Query, compile};
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use window_tvf::WindowTvf;

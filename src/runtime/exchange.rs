@@ -2,8 +2,6 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use arrow::array::Array;
-
 use crate::change::ChangeBatch;
 use crate::state::Partitioner;
 use crate::{Error, Result};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::circuit::{Circuit, NodeId, NodeKind};
+use super::circuit::{Circuit, NodeId};
 use crate::change::Watermark;
 use crate::operator::OperatorStats;
 

@@ -1,6 +1,6 @@
 //! Which worker a key belongs to.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use datafusion_common::hash_utils::{QualityRandomState, create_hashes};
 

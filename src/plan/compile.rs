@@ -1,0 +1,362 @@
+//! Logical plans to one circuit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::{Column, DFSchema};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::scan::Scans;
+use super::table::StreamTable;
+use super::window_tvf::WindowTvf;
+use super::{aggregate, narrow, optimize, refuse, scan};
+use crate::connector::values::Values;
+use crate::connector::{Options, TableDescriptor};
+use crate::operator::calc::Calc;
+use crate::operator::union::UnionAll;
+use crate::operator::unnest::{Unnest, UnnestColumn};
+use crate::operator::window_assign::WindowAssign;
+use crate::operator::{Factory, OperatorFactory};
+use crate::runtime::circuit::{Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
+use crate::{Error, Result};
+
+/// A query and where its result goes.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The query, analysed: names resolved, types coerced.
+    pub plan: LogicalPlan,
+    /// The table it is written to; `None` for a bare query.
+    pub target: Option<Arc<StreamTable>>,
+}
+
+/// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
+///
+/// # Errors
+/// [`Error::Unsupported`] for what cannot be planned yet, by its SQL name; other errors where an expression is wrong.
+pub fn compile(queries: Vec<Query>) -> Result<Circuit> {
+    let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
+    let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
+    let (plans, narrowed) = narrow::narrow_scans(plans)?;
+    let mut compiler = Compiler { scans: Scans::collect(&plans, narrowed)?, ..Compiler::default() };
+    for (plan, target) in plans.iter().zip(targets) {
+        let input = compiler.lower(plan)?;
+        compiler.sink(input, target.as_deref())?;
+    }
+    Ok(compiler.circuit)
+}
+
+#[derive(Default)]
+pub(super) struct Compiler {
+    pub(super) circuit: Circuit,
+    scans: Scans,
+    lowered: HashMap<LogicalPlan, NodeId>,
+}
+
+impl Compiler {
+    /// The node that gives a plan's rows, its columns in the order of the plan's schema.
+    pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
+        if let Some(known) = self.lowered.get(plan) {
+            return Ok(*known);
+        }
+        let node = self.lower_new(plan)?;
+        self.lowered.insert(plan.clone(), node);
+        Ok(node)
+    }
+
+    fn lower_new(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let (source, read) = self.scan(scan)?;
+                let node = self.calc(source, &read, None, &scan::projection(scan)?, scan.projected_schema.inner())?;
+                if let Some(rowtime) = scan::rowtime(scan)?
+                    && let notes = &mut self.circuit.nodes[node.0].notes
+                    && !notes.rowtimes.contains(&rowtime)
+                {
+                    notes.rowtimes.push(rowtime);
+                }
+                Ok(node)
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Projection(p) => {
+                let schema = Arc::clone(p.schema.inner());
+                match p.input.as_ref() {
+                    LogicalPlan::Filter(f) => {
+                        let input = self.lower(&f.input)?;
+                        self.calc(input, f.input.schema(), Some(&f.predicate), &p.expr, &schema)
+                    }
+                    other => {
+                        let input = self.lower(other)?;
+                        self.calc(input, other.schema(), None, &p.expr, &schema)
+                    }
+                }
+            }
+            LogicalPlan::Filter(f) => {
+                let input = self.lower(&f.input)?;
+                let all: Vec<Expr> = f.input.schema().columns().into_iter().map(Expr::Column).collect();
+                self.calc(input, f.input.schema(), Some(&f.predicate), &all, plan.schema().inner())
+            }
+            LogicalPlan::Union(union) => {
+                let inputs = union.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
+                self.union(inputs, Arc::clone(union.schema.inner()))
+            }
+            LogicalPlan::Aggregate(a) => aggregate::lower(self, a),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Values(values) => {
+                let rows = super::constant::evaluate_rows(&values.values, values.schema.inner())?;
+                Ok(self.constant(rows))
+            }
+            LogicalPlan::EmptyRelation(empty) => {
+                let rows = usize::from(empty.produce_one_row);
+                let schema = Arc::clone(empty.schema.inner());
+                let columns = schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), rows));
+                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+                let batch =
+                    arrow::array::RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options)?;
+                Ok(self.constant(batch))
+            }
+            LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
+                Some(tvf) => self.window_assign(tvf),
+                None => Err(refuse::plan(plan)),
+            },
+            other => Err(refuse::plan(other)),
+        }
+    }
+
+    /// The node that reads a table, and the schema of what it reads.
+    fn scan(&mut self, scan: &datafusion_expr::logical_plan::TableScan) -> Result<(NodeId, Arc<DFSchema>)> {
+        let (spec, rowtime) = self.scans.source(scan)?;
+        let schema = Arc::new(DFSchema::try_from(Arc::clone(&spec.projection))?);
+        let known = self.circuit.sources.iter().position(|s| Arc::ptr_eq(&s.table, &spec.table));
+        let id = match known {
+            Some(source) => {
+                let is_it = |n: &Node| matches!(n.kind, NodeKind::Source(i) if i == source);
+                NodeId(
+                    self.circuit
+                        .nodes
+                        .iter()
+                        .position(is_it)
+                        .ok_or_else(|| Error::internal("a source without node"))?,
+                )
+            }
+            None => self.source(spec, rowtime),
+        };
+        Ok((id, schema))
+    }
+
+    fn source(&mut self, spec: SourceSpec, rowtime: Option<usize>) -> NodeId {
+        let schema = Arc::clone(&spec.projection);
+        let columns = schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
+        let notes = NodeNotes {
+            detail: format!("connector={}, columns=[{columns}]", spec.connector.name()),
+            rowtimes: rowtime.into_iter().collect(),
+            ..NodeNotes::default()
+        };
+        self.circuit.sources.push(spec);
+        let kind = NodeKind::Source(self.circuit.sources.len() - 1);
+        self.circuit.add(Node { kind, inputs: vec![], schema, notes })
+    }
+
+    fn constant(&mut self, rows: arrow::array::RecordBatch) -> NodeId {
+        let schema = rows.schema();
+        let table = TableDescriptor {
+            name: format!("values-{}", self.circuit.sources.len()),
+            schema: Arc::clone(&schema),
+            metadata: Vec::new(),
+            options: Options::default(),
+            partition_keys: Vec::new(),
+            primary_key: Vec::new(),
+        };
+        let connector = Arc::new(Values::new([rows]));
+        self.source(SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None }, None)
+    }
+
+    /// A projection of the rows that satisfy a condition; nothing where it would change nothing.
+    pub(super) fn calc(
+        &mut self,
+        input: NodeId,
+        input_schema: &DFSchema,
+        condition: Option<&Expr>,
+        exprs: &[Expr],
+        schema: &SchemaRef,
+    ) -> Result<NodeId> {
+        let condition_expr = condition.map(|c| physical(c, input_schema)).transpose()?;
+        let projection = exprs.iter().map(|e| physical(e, input_schema)).collect::<Result<Vec<_>>>()?;
+        let taken: Vec<Option<usize>> = projection.iter().map(|e| column_index(e)).collect();
+        let before = Arc::clone(&self.circuit.node(input).schema);
+        let identity = taken.len() == before.fields().len() && taken.iter().enumerate().all(|(i, t)| *t == Some(i));
+        let same_names = before.fields().iter().zip(schema.fields()).all(|(a, b)| a.name() == b.name());
+        if condition.is_none() && identity && same_names {
+            return Ok(input);
+        }
+        let schema = typed(schema, &projection, &before)?;
+        let notes = calc_notes(&self.circuit.node(input).notes, &taken, condition, exprs);
+        let calc = Calc::try_new(&before, condition_expr, projection, Arc::clone(&schema))?;
+        Ok(self.operator(calc, vec![input], schema, notes))
+    }
+
+    pub(super) fn operator(
+        &mut self,
+        factory: impl OperatorFactory + 'static,
+        inputs: Vec<NodeId>,
+        schema: SchemaRef,
+        notes: NodeNotes,
+    ) -> NodeId {
+        let factory: Factory = Arc::new(factory);
+        self.circuit.add(Node { kind: NodeKind::Operator(factory), inputs, schema, notes })
+    }
+
+    /// Sends rows to the workers that their keys belong to.
+    pub(super) fn exchange(&mut self, input: NodeId, keys: Vec<usize>) -> NodeId {
+        let before = self.circuit.node(input);
+        let schema = Arc::clone(&before.schema);
+        let names: Vec<&str> = keys.iter().map(|k| schema.field(*k).name().as_str()).collect();
+        let detail = if keys.is_empty() { "single".into() } else { format!("hash=[{}]", names.join(", ")) };
+        let notes = NodeNotes { detail, bound: None, ..before.notes.clone() };
+        self.circuit.add(Node { kind: NodeKind::Exchange(keys), inputs: vec![input], schema, notes })
+    }
+
+    fn union(&mut self, inputs: Vec<NodeId>, schema: SchemaRef) -> Result<NodeId> {
+        let mut aligned = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let own = DFSchema::try_from(Arc::clone(&self.circuit.node(input).schema))?;
+            let names: Vec<Expr> = own.columns().into_iter().map(Expr::Column).collect();
+            aligned.push(self.calc(input, &own, None, &names, &schema)?);
+        }
+        let notes: Vec<&NodeNotes> = aligned.iter().map(|i| &self.circuit.node(*i).notes).collect();
+        let in_all = |column: &usize| notes.iter().all(|n| n.rowtimes.contains(column));
+        let rowtimes = notes.first().map_or(vec![], |n| n.rowtimes.iter().copied().filter(in_all).collect());
+        let paired = |pair: &(usize, usize)| notes.iter().all(|n| n.windows.contains(pair));
+        let windows = notes.first().map_or(vec![], |n| n.windows.iter().copied().filter(paired).collect());
+        let notes = NodeNotes { rowtimes, windows, ..NodeNotes::default() };
+        let schema = aligned.first().map_or(schema, |i| Arc::clone(&self.circuit.node(*i).schema));
+        Ok(self.operator(UnionAll::new(aligned.len()), aligned, schema, notes))
+    }
+
+    fn window_assign(&mut self, tvf: &WindowTvf) -> Result<NodeId> {
+        let input = self.lower(&tvf.input)?;
+        let rowtime = self.rowtime(input, &tvf.time, tvf.input.schema())?;
+        let before = self.circuit.node(input);
+        let width = before.schema.fields().len();
+        let own = tvf_columns(tvf);
+        let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
+        let mut rowtimes = before.notes.rowtimes.clone();
+        rowtimes.push(width + 2);
+        let notes = NodeNotes {
+            detail: format!("{}, time={}", tvf.spec, tvf.time.name),
+            rowtimes,
+            windows: vec![(width, width + 1)],
+            bound: None,
+        };
+        let factory = WindowAssign::new(tvf.spec, rowtime, Arc::clone(&schema));
+        Ok(self.operator(factory, vec![input], schema, notes))
+    }
+
+    /// The column that a window function windows by, if it is a time attribute.
+    pub(super) fn rowtime(&self, input: NodeId, time: &Column, schema: &DFSchema) -> Result<usize> {
+        let index = schema.index_of_column(time)?;
+        if self.circuit.node(input).notes.rowtimes.contains(&index) {
+            return Ok(index);
+        }
+        Err(Error::Execution(format!(
+            "the time column '{}' of the window function is no time attribute; declare a WATERMARK for it in its table, and \
+             pass it on unchanged",
+            time.name
+        )))
+    }
+
+    fn unnest(&mut self, unnest: &LogicalUnnest) -> Result<NodeId> {
+        let input = self.lower(&unnest.input)?;
+        let mut columns = vec![UnnestColumn::Repeat; unnest.input.schema().fields().len()];
+        for (index, list) in &unnest.list_type_columns {
+            if list.depth != 1 || columns[*index] != UnnestColumn::Repeat {
+                return Err(Error::Unsupported("UNNEST of arrays within arrays in one step".into()));
+            }
+            columns[*index] = UnnestColumn::Elements;
+        }
+        for index in &unnest.struct_type_columns {
+            columns[*index] = UnnestColumn::Fields;
+        }
+        let keep_null = unnest.options.preserve_nulls();
+        let schema = Arc::clone(unnest.schema.inner());
+        let before = &self.circuit.node(input).notes;
+        let place = |column: usize| unnest.dependency_indices.iter().position(|d| *d == column);
+        let notes = NodeNotes {
+            detail: unnest.exec_columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
+            rowtimes: before.rowtimes.iter().filter_map(|c| place(*c)).collect(),
+            windows: before.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
+            bound: None,
+        };
+        Ok(self.operator(Unnest::new(columns, keep_null, Arc::clone(&schema)), vec![input], schema, notes))
+    }
+
+    fn sink(&mut self, input: NodeId, target: Option<&StreamTable>) -> Result<()> {
+        let before = self.circuit.node(input);
+        let (spec, schema) = match target {
+            Some(t) => {
+                let spec = SinkSpec::Table { table: Arc::clone(&t.descriptor), connector: Arc::clone(&t.connector) };
+                (spec, sink_schema(t))
+            }
+            None => (SinkSpec::Result, Arc::clone(&before.schema)),
+        };
+        if schema.fields().len() != before.schema.fields().len() {
+            return Err(Error::internal("a query with another number of columns than its table"));
+        }
+        let notes = NodeNotes { detail: String::new(), bound: None, ..before.notes.clone() };
+        self.circuit.sinks.push(spec);
+        let kind = NodeKind::Sink(self.circuit.sinks.len() - 1);
+        self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
+        Ok(())
+    }
+}
+
+/// The columns that are written: the connector's, less virtual metadata.
+fn sink_schema(table: &StreamTable) -> SchemaRef {
+    let d = &table.descriptor;
+    let is_virtual = |i: usize| d.metadata.iter().any(|m| m.column == i && m.is_virtual);
+    let fields = d.schema.fields().iter().enumerate().filter(|(i, _)| !is_virtual(*i)).map(|(_, f)| Arc::clone(f));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The three columns that a window function adds.
+fn tvf_columns(tvf: &WindowTvf) -> Vec<arrow::datatypes::FieldRef> {
+    use datafusion_expr::UserDefinedLogicalNodeCore;
+    let schema = tvf.schema();
+    schema.fields().iter().skip(schema.fields().len() - 3).cloned().collect()
+}
+
+/// An expression that can be evaluated over batches of a schema.
+pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    refuse::expression(expr)?;
+    Ok(create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+}
+
+/// The column that an expression takes as it is.
+pub(super) fn column_index(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    expr.downcast_ref::<datafusion_physical_expr::expressions::Column>().map(|c| c.index())
+}
+
+/// A schema with the types that its expressions really give.
+fn typed(schema: &SchemaRef, exprs: &[Arc<dyn PhysicalExpr>], input: &Schema) -> Result<SchemaRef> {
+    let fields = schema.fields().iter().zip(exprs).map(|(field, expr)| {
+        let data_type = expr.data_type(input)?;
+        Ok(Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(expr.nullable(input)?)))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+}
+
+/// What a projection keeps of its input's time attributes and windows.
+fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+    let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
+    let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
+    let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
+    let select = exprs.iter().map(|e| e.to_string()).collect::<Vec<_>>().join(", ");
+    let mut detail = format!("select=[{select}]");
+    if let Some(condition) = condition {
+        detail.push_str(&format!(", where=[{condition}]"));
+    }
+    NodeNotes { detail, rowtimes, windows, bound: None }
+}

@@ -1,0 +1,111 @@
+//! Finding the window function below an aggregate, and taking it out of the way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion_common::{Column, TableReference};
+use datafusion_expr::logical_plan::{Filter, Projection, SubqueryAlias};
+use datafusion_expr::{Expr, LogicalPlan};
+
+use super::window_tvf::WindowTvf;
+use crate::Result;
+use crate::operator::window::WindowSpec;
+
+/// One of the three columns that a window function adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WindowColumn {
+    /// `window_start`.
+    Start,
+    /// `window_end`.
+    End,
+    /// `window_time`.
+    Time,
+}
+
+/// A plan with its window function taken out: the same rows, once each, without the window columns.
+pub(super) struct Stripped {
+    /// The plan without the window function.
+    pub plan: LogicalPlan,
+    /// The time column, in that plan.
+    pub time: Column,
+    /// The windows.
+    pub spec: WindowSpec,
+    /// Which columns of the plan as it was are window columns.
+    windows: HashMap<usize, WindowColumn>,
+}
+
+impl Stripped {
+    /// Which window column of `plan`, the plan as it was, an expression is.
+    pub fn window_column(&self, plan: &LogicalPlan, expr: &Expr) -> Option<WindowColumn> {
+        match expr {
+            Expr::Column(c) => self.windows.get(&plan.schema().index_of_column(c).ok()?).copied(),
+            Expr::Alias(alias) => self.window_column(plan, &alias.expr),
+            _ => None,
+        }
+    }
+
+    /// Whether an expression over `plan`, the plan as it was, uses a window column.
+    pub fn uses_windows(&self, plan: &LogicalPlan, expr: &Expr) -> bool {
+        let is_window = |c: &Column| plan.schema().index_of_column(c).is_ok_and(|i| self.windows.contains_key(&i));
+        expr.column_refs().into_iter().any(is_window)
+    }
+}
+
+/// Looks through projections, filters and aliases for a window function. `None` where there is none, or where something
+/// other than a plain column is made of its windows on the way.
+pub(super) fn strip(plan: &LogicalPlan) -> Result<Option<Stripped>> {
+    match plan {
+        LogicalPlan::Extension(e) => Ok(e.node.as_any().downcast_ref::<WindowTvf>().map(|tvf| {
+            let width = tvf.input.schema().fields().len();
+            let columns = [WindowColumn::Start, WindowColumn::End, WindowColumn::Time];
+            Stripped {
+                plan: tvf.input.as_ref().clone(),
+                time: tvf.time.clone(),
+                spec: tvf.spec,
+                windows: columns.into_iter().enumerate().map(|(i, c)| (width + i, c)).collect(),
+            }
+        })),
+        LogicalPlan::SubqueryAlias(alias) => {
+            let Some(below) = strip(&alias.input)? else { return Ok(None) };
+            let name: TableReference = alias.alias.clone();
+            let time = Column::new(Some(name.clone()), below.time.name.clone());
+            let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(below.plan), name)?);
+            Ok(Some(Stripped { plan, time, ..below }))
+        }
+        LogicalPlan::Filter(filter) => {
+            let Some(below) = strip(&filter.input)? else { return Ok(None) };
+            if below.uses_windows(&filter.input, &filter.predicate) {
+                return Ok(None);
+            }
+            let plan = LogicalPlan::Filter(Filter::try_new(filter.predicate.clone(), Arc::new(below.plan))?);
+            Ok(Some(Stripped { plan, ..below }))
+        }
+        LogicalPlan::Projection(projection) => strip_projection(projection),
+        _ => Ok(None),
+    }
+}
+
+fn strip_projection(projection: &Projection) -> Result<Option<Stripped>> {
+    let Some(below) = strip(&projection.input)? else { return Ok(None) };
+    let mut windows = HashMap::new();
+    let mut kept = Vec::new();
+    let mut time = None;
+    for (i, expr) in projection.expr.iter().enumerate() {
+        if let Some(column) = below.window_column(&projection.input, expr) {
+            windows.insert(i, column);
+            continue;
+        }
+        if below.uses_windows(&projection.input, expr) {
+            return Ok(None);
+        }
+        if matches!(expr, Expr::Column(c) if *c == below.time) {
+            time = Some(below.time.clone());
+        }
+        kept.push(expr.clone());
+    }
+    if time.is_none() {
+        kept.push(Expr::Column(below.time.clone()));
+    }
+    let plan = LogicalPlan::Projection(Projection::try_new(kept, Arc::new(below.plan))?);
+    Ok(Some(Stripped { plan, windows, ..below }))
+}
