@@ -78,6 +78,12 @@ pub trait Source: Send {
     /// When reading fails or a record cannot be decoded and the options do not say to skip it.
     async fn next(&mut self) -> Result<Option<SourceBatch>>;
 
+    /// Whether [`Source::next`] does no work of its own but waits for another thread to hand something over, and may be
+    /// dropped while it waits without losing anything. The driver then waits for it itself, which saves a change of threads.
+    fn is_passive(&self) -> bool {
+        false
+    }
+
     /// How far it is; asked after each batch.
     fn progress(&self) -> SourceProgress {
         SourceProgress::default()
@@ -92,6 +98,12 @@ pub trait Sink: Send {
     /// # Errors
     /// When writing fails; the job ends.
     async fn write(&mut self, changes: ChangeBatch) -> Result<()>;
+
+    /// The channel that changes are to go into, where the sink is no more than that: saves a change of threads. The other
+    /// methods are then not called.
+    fn channel(&self) -> Option<tokio::sync::mpsc::Sender<ChangeBatch>> {
+        None
+    }
 
     /// Nothing follows for now: what is held back for size alone should go out.
     ///

@@ -5,11 +5,17 @@
 
 pub mod circuit;
 pub mod clock;
+mod driver;
 mod exchange;
 mod executor;
+mod job;
 mod metrics;
+mod outlet;
+mod port;
 mod worker;
 
 pub use circuit::Circuit;
+pub use driver::JobEnd;
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput};
+pub use job::{Job, JobOptions, Results, start};
 pub use metrics::{Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};

@@ -1,0 +1,228 @@
+//! The driver: steps a circuit when there is data, in a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use super::clock::{Clock, Stopwatch};
+use super::executor::{Executor, SourceState, StepInput};
+use super::outlet::Outlet;
+use super::port::{Arrival, Port};
+use crate::change::ChangeBatch;
+use crate::connector::{SourceBatch, SourceProgress};
+use crate::{Error, Result};
+
+/// How many rows of a source go into one step at most. Under load a step grows up to this; it keeps memory bounded.
+const STEP_ROWS: usize = 65_536;
+/// How often the operators' state is measured.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// How a job ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// All input ended, or the job was stopped and drained: every result has gone out.
+    Finished,
+    /// The job was cancelled: what was under way is lost.
+    Cancelled,
+}
+
+/// Tells a driver to stop, from any thread.
+#[derive(Debug, Default)]
+pub(super) struct Control(AtomicU8);
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+const CANCEL: u8 = 2;
+
+impl Control {
+    pub fn drain(&self) {
+        // A cancelled job stays cancelled.
+        let _ = self.0.compare_exchange(RUN, DRAIN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub fn cancel(&self) {
+        self.0.store(CANCEL, Ordering::Release);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Wakes the driver's thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A circuit with its sources and sinks.
+pub(super) struct Driver {
+    pub executor: Executor,
+    pub ports: Vec<Port>,
+    pub outlets: Vec<Outlet>,
+    pub clock: Arc<dyn Clock>,
+    pub control: Arc<Control>,
+    /// After so long without rows a source is idle.
+    pub idle_timeout: Option<Duration>,
+    /// When each source last brought rows, by the clock.
+    pub last_rows: Vec<i64>,
+}
+
+/// What the sources had ready.
+struct Taken {
+    batches: Vec<Vec<ChangeBatch>>,
+    /// Whether there is a reason to step: rows, a source that ended or fell idle.
+    news: bool,
+}
+
+impl Driver {
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The first that any part of the job met.
+    pub fn run(mut self) -> Result<JobEnd> {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut states = vec![SourceState::Active; self.ports.len()];
+        let mut since_report = Stopwatch::start();
+        self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
+        loop {
+            let taken = match self.control.get() {
+                CANCEL => return Ok(JobEnd::Cancelled),
+                DRAIN => self.drain(&mut states)?,
+                _ => self.take(&waker, &mut states)?,
+            };
+            if !taken.news && !self.ports.is_empty() {
+                self.rest(&mut since_report)?;
+                continue;
+            }
+            if !self.step(taken.batches, &states)? {
+                return Ok(JobEnd::Cancelled);
+            }
+            if since_report.elapsed() > REPORT_EVERY {
+                since_report = Stopwatch::start();
+                self.executor.report()?;
+            }
+            if self.ports.iter().all(Port::is_closed) {
+                break;
+            }
+        }
+        self.executor.report()?;
+        self.outlets.iter_mut().try_for_each(Outlet::close)?;
+        Ok(JobEnd::Finished)
+    }
+
+    /// Nothing to do: lets held-back output go, and waits for a wake-up.
+    fn rest(&mut self, since_report: &mut Stopwatch) -> Result<()> {
+        self.outlets.iter_mut().try_for_each(Outlet::flush)?;
+        if since_report.elapsed() > REPORT_EVERY {
+            *since_report = Stopwatch::start();
+            self.executor.report()?;
+        }
+        match self.idle_timeout {
+            Some(timeout) => std::thread::park_timeout(timeout.max(Duration::from_millis(1))),
+            None => std::thread::park(),
+        }
+        Ok(())
+    }
+
+    /// Takes what the sources have ready, in fair shares.
+    fn take(&mut self, waker: &Waker, states: &mut [SourceState]) -> Result<Taken> {
+        let mut context = Context::from_waker(waker);
+        let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], news: false };
+        for (source, state) in states.iter_mut().enumerate() {
+            let mut rows = 0;
+            while rows < STEP_ROWS && !self.ports[source].is_closed() {
+                match self.ports[source].poll(&mut context) {
+                    Poll::Pending => break,
+                    Poll::Ready(arrival) => match arrival? {
+                        Arrival::Batch(batch, progress) => {
+                            rows += self.count(source, &batch, progress);
+                            taken.batches[source].push(batch.changes);
+                        }
+                        Arrival::End => {
+                            *state = SourceState::Ended;
+                            self.executor.metrics().ended(source);
+                            taken.news = true;
+                        }
+                    },
+                }
+            }
+            let changed = self.note_idleness(source, rows > 0, state);
+            taken.news |= rows > 0 || changed;
+        }
+        Ok(taken)
+    }
+
+    /// Takes what is left and ends all sources.
+    fn drain(&mut self, states: &mut [SourceState]) -> Result<Taken> {
+        self.ports.iter_mut().for_each(Port::stop_reading);
+        let mut batches = Vec::with_capacity(self.ports.len());
+        for source in 0..self.ports.len() {
+            let left = self.ports[source].drain();
+            let mut rows = Vec::with_capacity(left.len());
+            for (batch, progress) in left {
+                self.count(source, &batch, progress);
+                rows.push(batch.changes);
+            }
+            batches.push(rows);
+            states[source] = SourceState::Ended;
+            self.executor.metrics().ended(source);
+        }
+        Ok(Taken { batches, news: true })
+    }
+
+    fn count(&self, source: usize, batch: &SourceBatch, progress: SourceProgress) -> usize {
+        let rows = batch.changes.num_rows();
+        self.executor.metrics().read(source, rows, batch.bytes);
+        self.executor.metrics().progress(source, progress);
+        rows
+    }
+
+    /// Marks a source idle or active again; true when that changes.
+    fn note_idleness(&mut self, source: usize, has_rows: bool, state: &mut SourceState) -> bool {
+        let Some(timeout) = self.idle_timeout else { return false };
+        if *state == SourceState::Ended {
+            return false;
+        }
+        let now = self.clock.now_millis();
+        if has_rows {
+            self.last_rows[source] = now;
+        }
+        let is_idle = now.saturating_sub(self.last_rows[source]) as u128 >= timeout.as_millis();
+        let next = if is_idle { SourceState::Idle } else { SourceState::Active };
+        std::mem::replace(state, next) != next
+    }
+
+    /// Runs one step and hands on what it gives. False when a consumer has gone.
+    fn step(&mut self, batches: Vec<Vec<ChangeBatch>>, states: &[SourceState]) -> Result<bool> {
+        let watch = Stopwatch::start();
+        let processing_time = self.clock.now_millis();
+        let input = StepInput { batches, sources: states.to_vec(), processing_time };
+        let output = self.executor.step(input)?;
+        let metrics = self.executor.metrics();
+        for source in 0..states.len() {
+            metrics.source_time(source, self.executor.source_watermark(source), processing_time);
+        }
+        metrics.step(watch.elapsed());
+        if output.sinks.len() != self.outlets.len() {
+            return Err(Error::internal("a step with another number of sinks than the job"));
+        }
+        for (outlet, changes) in self.outlets.iter_mut().zip(output.sinks) {
+            for batch in changes {
+                if !outlet.send(batch)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}

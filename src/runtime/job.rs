@@ -1,0 +1,173 @@
+//! A running job: starting it, waiting for it, stopping it, looking at it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::circuit::{Circuit, NodeKind, SinkSpec};
+use super::clock::{Clock, SystemClock};
+use super::driver::{Control, Driver, JobEnd};
+use super::executor::Executor;
+use super::metrics::{Metrics, MetricsSnapshot};
+use super::outlet::Outlet;
+use super::port::Port;
+use crate::change::ChangeBatch;
+use crate::{Error, Result};
+
+/// How many batches of results wait for their taker at most; then the job waits, and so its sources.
+const QUEUED_RESULTS: usize = 16;
+
+/// How a job is to run.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// How many workers; `parallelism.default`.
+    pub workers: usize,
+    /// `table.exec.source.idle-timeout`: after so long without rows a source does not hold the watermark back.
+    pub idle_timeout: Option<Duration>,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self { workers: 1, idle_timeout: None, clock: Arc::new(SystemClock) }
+    }
+}
+
+/// A job that runs in threads of its own. Dropping it cancels it.
+#[derive(Debug)]
+pub struct Job {
+    control: Arc<Control>,
+    driver: Thread,
+    end: watch::Receiver<Option<Result<JobEnd>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The changes of a bare query, batch by batch. Reading slowly slows the job down; dropping this cancels it.
+#[derive(Debug)]
+pub struct Results {
+    /// The schema of the rows.
+    pub schema: SchemaRef,
+    pub(crate) queue: mpsc::Receiver<ChangeBatch>,
+}
+
+impl Results {
+    /// The next batch; `None` when the job has ended (ask the job whether well).
+    pub async fn next(&mut self) -> Option<ChangeBatch> {
+        self.queue.recv().await
+    }
+
+    /// As [`Results::next`], outside of asynchronous code.
+    pub fn blocking_next(&mut self) -> Option<ChangeBatch> {
+        self.queue.blocking_recv()
+    }
+}
+
+impl futures::Stream for Results {
+    type Item = ChangeBatch;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<ChangeBatch>> {
+        self.queue.poll_recv(context)
+    }
+}
+
+/// Starts a circuit: opens its sources and sinks, whose tasks run on `runtime`, and a driver. Gives the results of the bare
+/// queries in it, in order.
+///
+/// # Errors
+/// When a source or sink cannot be opened, or a thread not started.
+pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<(Job, Vec<Results>)> {
+    let circuit = Arc::new(circuit);
+    let executor = Executor::try_new(Arc::clone(&circuit), options.workers)?;
+    let metrics = Arc::clone(executor.metrics());
+    let _entered = runtime.enter();
+    let sources = circuit.sources.iter().map(|spec| {
+        let source = spec.connector.source(&spec.table, Arc::clone(&spec.projection));
+        source.map(|s| Port::open(s, &spec.table.name, runtime))
+    });
+    let ports = sources.collect::<Result<Vec<_>>>()?;
+    let mut results = Vec::new();
+    let outlets = open_outlets(&circuit, &mut results, runtime)?;
+    let control = Arc::new(Control::default());
+    let (ended, end) = watch::channel(None);
+    let driver = Driver {
+        executor,
+        last_rows: Vec::new(),
+        ports,
+        outlets,
+        clock: options.clock,
+        control: Arc::clone(&control),
+        idle_timeout: options.idle_timeout,
+    };
+    let thread = std::thread::Builder::new()
+        .name("millstream-driver".into())
+        .spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| driver.run()));
+            ended.send_replace(Some(outcome.unwrap_or_else(|p| Err(Error::panic("the driver", p.as_ref())))));
+        })
+        .map_err(|e| Error::io("starting the driver's thread", e))?;
+    Ok((Job { control, driver: thread.thread().clone(), end, metrics }, results))
+}
+
+fn open_outlets(circuit: &Circuit, results: &mut Vec<Results>, runtime: &Handle) -> Result<Vec<Outlet>> {
+    let schemas = circuit.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).map(|n| Arc::clone(&n.schema));
+    let outlets = circuit.sinks.iter().zip(schemas).map(|(sink, schema)| match sink {
+        SinkSpec::Table { table, connector } => Ok(Outlet::open(connector.sink(table)?, &table.name, schema, runtime)),
+        SinkSpec::Result => {
+            let (sender, queue) = mpsc::channel(QUEUED_RESULTS);
+            results.push(Results { schema: Arc::clone(&schema), queue });
+            Ok(Outlet::channel(sender, "result", schema))
+        }
+    });
+    outlets.collect()
+}
+
+impl Job {
+    /// Waits for the end: of all input, of a stop, or of a failure.
+    ///
+    /// # Errors
+    /// Whatever made the job fail.
+    pub async fn wait(&self) -> Result<JobEnd> {
+        let mut end = self.end.clone();
+        let gone = |_| Error::internal("the driver is gone");
+        let ended = end.wait_for(Option::is_some).await.map_err(gone)?;
+        ended.clone().unwrap_or_else(|| Err(Error::internal("a job that ended without an end")))
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn end(&self) -> Option<Result<JobEnd>> {
+        self.end.borrow().clone()
+    }
+
+    /// Stops reading, works off what has been read, closes all windows, and lets every result go out. Returns at once; wait
+    /// for it with [`Job::wait`].
+    pub fn stop(&self) {
+        self.control.drain();
+        self.driver.unpark();
+    }
+
+    /// Ends it at once: what is under way is lost, and transactional output that was not committed never shows.
+    pub fn cancel(&self) {
+        self.control.cancel();
+        self.driver.unpark();
+    }
+
+    /// What it has counted so far.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.metrics.snapshot()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}

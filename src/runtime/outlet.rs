@@ -1,0 +1,154 @@
+//! Where changes go out: the driver's side of a sink.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use futures::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::change::ChangeBatch;
+use crate::connector::Sink;
+use crate::{Error, Result};
+
+/// How many batches wait for a sink at most; then the driver waits, and so the sources.
+const QUEUED_BATCHES: usize = 16;
+
+enum Order {
+    Write(ChangeBatch),
+    Flush,
+    Close,
+}
+
+/// The driver's side of a sink.
+pub(super) struct Outlet {
+    table: String,
+    schema: SchemaRef,
+    kind: Kind,
+    /// Whether something was written that may still be held back.
+    unflushed: bool,
+}
+
+enum Kind {
+    Task { orders: Option<mpsc::Sender<Order>>, task: Option<JoinHandle<Result<()>>>, runtime: Handle },
+    Channel(mpsc::Sender<ChangeBatch>),
+}
+
+impl Outlet {
+    pub fn open(sink: Box<dyn Sink>, table: &str, schema: SchemaRef, runtime: &Handle) -> Self {
+        if let Some(channel) = sink.channel() {
+            return Self::channel(channel, table, schema);
+        }
+        let (orders, queue) = mpsc::channel(QUEUED_BATCHES);
+        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
+        let task = runtime.spawn(write(sink, table.to_string(), queue));
+        let kind = Kind::Task { orders: Some(orders), task: Some(task), runtime: runtime.clone() };
+        Self { table: table.to_string(), schema, kind, unflushed: false }
+    }
+
+    pub fn channel(channel: mpsc::Sender<ChangeBatch>, table: &str, schema: SchemaRef) -> Self {
+        Self { table: table.to_string(), schema, kind: Kind::Channel(channel), unflushed: false }
+    }
+
+    /// Hands changes over, waiting while the sink is behind. False when the taker of a channel has gone.
+    ///
+    /// # Errors
+    /// The sink's own, when it has failed; or when a NULL is to go into a NOT NULL column.
+    pub fn send(&mut self, changes: ChangeBatch) -> Result<bool> {
+        if changes.num_rows() == 0 {
+            return Ok(true);
+        }
+        let changes = self.relabel(changes)?;
+        match &self.kind {
+            Kind::Channel(channel) => Ok(channel.blocking_send(changes).is_ok()),
+            Kind::Task { .. } => {
+                self.unflushed = true;
+                self.order(Order::Write(changes)).map(|()| true)
+            }
+        }
+    }
+
+    /// Asks for what is held back to go out.
+    ///
+    /// # Errors
+    /// As [`Outlet::send`].
+    pub fn flush(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.unflushed) { self.order(Order::Flush) } else { Ok(()) }
+    }
+
+    /// Closes the sink and waits until all is written.
+    ///
+    /// # Errors
+    /// As [`Outlet::send`].
+    pub fn close(&mut self) -> Result<()> {
+        match &self.kind {
+            Kind::Channel(_) => Ok(()),
+            Kind::Task { .. } => {
+                self.order(Order::Close)?;
+                self.outcome()
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) -> Result<()> {
+        let Kind::Task { orders: Some(orders), .. } = &self.kind else { return Ok(()) };
+        if orders.blocking_send(order).is_ok() {
+            return Ok(());
+        }
+        self.outcome()?;
+        Err(Error::internal(format!("the sink of table '{}' ended early", self.table)))
+    }
+
+    /// What became of the task.
+    fn outcome(&mut self) -> Result<()> {
+        let Kind::Task { orders, task, runtime } = &mut self.kind else { return Ok(()) };
+        *orders = None;
+        let Some(task) = task.take() else { return Ok(()) };
+        match runtime.block_on(task) {
+            Ok(outcome) => outcome,
+            Err(e) => Err(Error::internal(format!("the sink of table '{}': {e}", self.table))),
+        }
+    }
+
+    /// The rows under the table's own column names.
+    fn relabel(&self, changes: ChangeBatch) -> Result<ChangeBatch> {
+        if changes.rows.schema_ref() == &self.schema {
+            return Ok(changes);
+        }
+        for (field, column) in self.schema.fields().iter().zip(changes.rows.columns()) {
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(Error::Execution(format!(
+                    "column '{}' of table '{}' is NOT NULL, and a NULL was to be written to it",
+                    field.name(),
+                    self.table
+                )));
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(changes.num_rows()));
+        let columns = changes.rows.columns().to_vec();
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        Ok(changes.with_rows(rows))
+    }
+}
+
+async fn write(sink: Box<dyn Sink>, table: String, queue: mpsc::Receiver<Order>) -> Result<()> {
+    match AssertUnwindSafe(serve(sink, queue)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => Err(Error::panic(format!("the sink of table '{table}'"), panic.as_ref())),
+    }
+}
+
+/// Follows orders. A queue that ends without the order to close means that the job has failed: nothing more is made visible.
+async fn serve(mut sink: Box<dyn Sink>, mut queue: mpsc::Receiver<Order>) -> Result<()> {
+    while let Some(order) = queue.recv().await {
+        match order {
+            Order::Write(changes) => sink.write(changes).await?,
+            Order::Flush => sink.flush().await?,
+            Order::Close => return sink.close().await,
+        }
+    }
+    Ok(())
+}
