@@ -1,3 +1,4 @@
 //! SQL text to logical plans: dialect, statements, catalog, functions, types.
 
 pub mod ast;
+pub mod functions;
