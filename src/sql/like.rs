@@ -10,7 +10,12 @@ use crate::Result;
 ///
 /// # Errors
 /// When both have a feature and the clause does not say which wins.
-pub(super) fn merge(new: &CreateTable, like: &LikeClause, base: &CreateTable, place: &Place<'_>) -> Result<CreateTable> {
+pub(super) fn merge(
+    new: &CreateTable,
+    like: &LikeClause,
+    base: &CreateTable,
+    place: &Place<'_>,
+) -> Result<CreateTable> {
     let modes = Modes::of(like, place)?;
     let at = place.span_of(&like.table);
     let clash = |what: String, features: &str| {

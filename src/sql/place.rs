@@ -44,9 +44,9 @@ impl<'a> Place<'a> {
         name.span()
     }
 
-    /// An error about a name in the statement: it underlines the first place where that word stands.
-    pub(super) fn error_about(&self, word: &str, message: impl Into<String>) -> Error {
-        self.error(self.find(word).unwrap_or_else(Span::empty), message)
+    /// Where the statement begins.
+    pub(super) fn start(&self) -> Position {
+        self.start
     }
 
     /// What DataFusion says, at the place it says it, or at the name it names.

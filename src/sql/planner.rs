@@ -14,15 +14,13 @@ use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlTo
 use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::catalog::{Catalog, Relation, bare_name};
+use super::functions::Functions;
 use super::literals::{flink_literal, flink_literals};
 use super::place::{Place, unknown};
 use super::types::simple_type;
 use super::view::ViewSource;
 use super::window::WindowPlanner;
 use crate::Result;
-
-mod functions;
-pub(super) use functions::Functions;
 
 /// Plans queries against a catalog.
 #[derive(Debug)]
@@ -120,19 +118,19 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar(&name.to_lowercase())
+        self.functions.scalar(name)
     }
 
-    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
-        None
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.functions.higher_order(name)
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.functions.aggregate(&name.to_lowercase())
+        self.functions.aggregate(name)
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.functions.window(&name.to_lowercase())
+        self.functions.window(name)
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
@@ -144,19 +142,19 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        self.functions.names()
+        self.functions.scalar_names().map(String::from).collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        Vec::new()
+        self.functions.higher_order_names().map(String::from).collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {
-        Vec::new()
+        self.functions.aggregate_names().map(String::from).collect()
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        self.functions.window_names().map(String::from).collect()
     }
 }
 

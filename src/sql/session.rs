@@ -7,9 +7,10 @@ use datafusion_sql::sqlparser::ast::{ObjectName, Query};
 
 use super::ast::{CreateTable, Insert, Located, Statement};
 use super::catalog::{Catalog, CatalogTable, Relation, simple_name};
+use super::functions::Functions;
 use super::names::name_unnamed;
 use super::place::{OrPlace, Place};
-use super::planner::{Functions, Planner};
+use super::planner::Planner;
 use super::table;
 use crate::Result;
 use crate::connector::Connectors;
