@@ -16,7 +16,7 @@ pub(super) fn merge(
     base: &CreateTable,
     place: &Place<'_>,
 ) -> Result<CreateTable> {
-    let modes = Modes::of(like, place)?;
+    let modes = Modes::checked(like, place)?;
     let at = place.span_of(&like.table);
     let clash = |what: String, features: &str| {
         Err(place.error(at, format!("the base table already has {what}; say EXCLUDING {features}")))
@@ -52,7 +52,7 @@ struct Modes<'a> {
 }
 
 impl<'a> Modes<'a> {
-    fn of(like: &'a LikeClause, place: &Place<'_>) -> Result<Modes<'a>> {
+    fn checked(like: &'a LikeClause, place: &Place<'_>) -> Result<Modes<'a>> {
         use LikeFeature::{All, Constraints, Partitions};
         for (mode, feature) in &like.options {
             if *mode == LikeMode::Overwriting && matches!(feature, All | Constraints | Partitions) {
