@@ -22,6 +22,24 @@ pub(super) enum Relation {
     View(Arc<CreateView>),
 }
 
+impl Relation {
+    /// What it is, in a word.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Relation::Table(_) => "table",
+            Relation::View(_) => "view",
+        }
+    }
+
+    /// The declaration of a table that has one.
+    pub(super) fn definition(&self) -> Option<CreateTable> {
+        match self {
+            Relation::Table(table) => table.definition.clone(),
+            Relation::View(_) => None,
+        }
+    }
+}
+
 /// A table and the DDL it came from.
 #[derive(Debug)]
 pub(super) struct CatalogTable {

@@ -4,14 +4,17 @@ pub mod ast;
 pub mod functions;
 
 mod catalog;
+mod describe;
 mod insert;
 mod like;
 mod literals;
 mod names;
 mod place;
 mod planner;
+mod refuse;
 mod session;
 mod settings;
+mod show_create;
 mod stack;
 mod table;
 mod types;

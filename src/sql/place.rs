@@ -20,6 +20,25 @@ impl<'a> Place<'a> {
         Self { text: &located.text, start: located.start }
     }
 
+    pub(super) fn new(text: &'a str, start: Position) -> Self {
+        Self { text, start }
+    }
+
+    /// An error about the statement as a whole.
+    pub(super) fn error_at_start(&self, message: impl Into<String>) -> Error {
+        self.error(Span::empty(), message)
+    }
+
+    /// An error about a word of the statement.
+    pub(super) fn error_about(&self, word: &str, message: impl Into<String>) -> Error {
+        self.error(self.span_about(word), message)
+    }
+
+    /// Where a word stands for the first time; nowhere: the statement's own place.
+    pub(super) fn span_about(&self, word: &str) -> Span {
+        self.find(word).unwrap_or_else(Span::empty)
+    }
+
     /// An error that underlines a span; one without a span underlines the statement's first word.
     pub(super) fn error(&self, span: Span, message: impl Into<String>) -> Error {
         if span.start.line == 0 {

@@ -34,11 +34,10 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(catalog: &'a Catalog, functions: &'a Functions, zone: &str) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, functions: &'a Functions, zone: Arc<str>) -> Self {
         let mut config = ConfigOptions::new();
         config.execution.time_zone = Some(zone.to_string());
         config.sql_parser.enable_ident_normalization = false;
-        let zone: Arc<str> = zone.into();
         let types = Arc::new(FlinkTypes { zone: Arc::clone(&zone) });
         Self { catalog, functions, zone, config, relations: vec![Arc::new(WindowPlanner)], types }
     }
