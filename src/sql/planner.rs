@@ -19,7 +19,8 @@ use super::literals::{flink_literal, flink_literals};
 use super::place::{Place, unknown};
 use super::types::simple_type;
 use super::view::ViewSource;
-use super::window::WindowPlanner;
+use super::unnest::fold_unnests;
+use super::window::FlinkRelations;
 use crate::Result;
 
 /// Plans queries against a catalog.
@@ -39,7 +40,7 @@ impl<'a> Planner<'a> {
         config.execution.time_zone = Some(zone.to_string());
         config.sql_parser.enable_ident_normalization = false;
         let types = Arc::new(FlinkTypes { zone: Arc::clone(&zone) });
-        Self { catalog, functions, zone, config, relations: vec![Arc::new(WindowPlanner)], types }
+        Self { catalog, functions, zone, config, relations: vec![Arc::new(FlinkRelations)], types }
     }
 
     /// The session's time zone.
@@ -56,7 +57,7 @@ impl<'a> Planner<'a> {
     /// A query's plan before types are coerced.
     pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
         let statement = SqlStatement::Query(Box::new(query.clone()));
-        flink_literals(self.sql_to_rel().sql_statement_to_plan(statement)?)
+        flink_literals(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
     }
 
     /// Coerces types and resolves what DataFusion leaves to its analyzer.

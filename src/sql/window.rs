@@ -1,100 +1,79 @@
-//! Window table functions in FROM: `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), …))`.
+//! Flink's relations in FROM: window table functions and UNNEST.
 
 use std::sync::Arc;
 
-use datafusion_common::{Column, ScalarValue, plan_err};
+use datafusion_common::{DataFusionError, Diagnostic, ScalarValue, plan_datafusion_err};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion_expr::{Expr, Extension, LogicalPlan};
-use datafusion_sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TableAlias,
-    TableFactor,
-};
+use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Spanned, TableFactor};
+use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::parse::query::{WindowCall, WindowInput, as_window_call};
+use super::unnest::plan_call;
+use crate::error::{Position, SqlError};
 use crate::operator::window::{WindowKind, WindowSpec};
 use crate::plan::WindowTvf;
 
 type DfResult<T> = datafusion_common::Result<T>;
 
-/// Plans window table functions.
-#[derive(Debug)]
-pub(super) struct WindowPlanner;
+const DAY: i64 = 86_400_000;
 
-impl RelationPlanner for WindowPlanner {
+/// Plans the relations that DataFusion does not know.
+#[derive(Debug)]
+pub(super) struct FlinkRelations;
+
+impl RelationPlanner for FlinkRelations {
     fn plan_relation(
         &self,
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> DfResult<RelationPlanning> {
-        let Some((call, alias)) = as_window_call(&relation)? else {
-            return Ok(RelationPlanning::Original(Box::new(relation)));
-        };
-        let plan = plan_window(call, context)?;
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
-    }
-}
-
-struct WindowCall {
-    name: String,
-    table: ObjectName,
-    time: Ident,
-    args: Vec<SqlExpr>,
-}
-
-fn as_window_call(relation: &TableFactor) -> DfResult<Option<(WindowCall, Option<TableAlias>)>> {
-    let TableFactor::TableFunction { expr: SqlExpr::Function(function), alias } = relation else { return Ok(None) };
-    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
-    let mut args = Vec::new();
-    for arg in &list.args {
-        match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => args.push(e.clone()),
-            other => return plan_err!("unexpected argument {other} of a window function"),
+        if let Some(call) = as_window_call(&relation) {
+            let plan = plan_window(call.map_err(|e| unread(&e))?, context)?;
+            let alias = match relation {
+                TableFactor::TableFunction { alias, .. } | TableFactor::Table { alias, .. } => alias,
+                _ => None,
+            };
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))));
         }
-    }
-    let mut args = args.into_iter();
-    let table = match args.next() {
-        Some(SqlExpr::Identifier(i)) => ObjectName(vec![ObjectNamePart::Identifier(i)]),
-        Some(SqlExpr::CompoundIdentifier(parts)) => {
-            ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect())
+        match relation {
+            TableFactor::UNNEST { array_exprs, alias, .. } => {
+                let plan = plan_call(array_exprs, context)?;
+                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+            }
+            other => Ok(RelationPlanning::Original(Box::new(other))),
         }
-        _ => return plan_err!("a window function's first argument is a table"),
-    };
-    let time = match args.next() {
-        Some(SqlExpr::Function(f)) if f.name.to_string().eq_ignore_ascii_case("DESCRIPTOR") => descriptor(&f.args),
-        _ => None,
-    };
-    let Some(time) = time else { return plan_err!("a window function's second argument is DESCRIPTOR(column)") };
-    let name = function.name.to_string().to_ascii_uppercase();
-    Ok(Some((WindowCall { name, table, time, args: args.collect() }, alias.clone())))
-}
-
-fn descriptor(args: &FunctionArguments) -> Option<Ident> {
-    let FunctionArguments::List(list) = args else { return None };
-    match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Identifier(i)))] => Some(i.clone()),
-        _ => None,
     }
 }
 
 fn plan_window(call: WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
-    let input = context.plan(table_factor(call.table))?;
-    let time = match context.sql_to_expr(SqlExpr::Identifier(call.time), input.schema())? {
-        Expr::Column(column) => column,
-        other => return plan_err!("'{other}' is no column"),
-    };
-    let mut spans = Vec::new();
-    for arg in call.args {
-        spans.push(millis(&context.sql_to_expr(arg, input.schema())?)?);
+    if call.name == "SESSION" {
+        return Err(at(call.span, "the window function SESSION is not supported yet"));
     }
-    let spec = spec(&call.name, &spans)?;
-    node(input, time, spec)
-}
-
-fn node(input: LogicalPlan, time: Column, spec: WindowSpec) -> DfResult<LogicalPlan> {
-    let node = WindowTvf::try_new(Arc::new(input), time, spec)?;
+    if let Some(key) = call.partition_by.first() {
+        return Err(at(key.span(), format!("{} takes no PARTITION BY", call.name)));
+    }
+    let spec = read_spec(&call, context)?;
+    let input = context.plan(table_factor(call.input))?;
+    let [time] = call.time.as_slice() else {
+        return Err(at(call.span, format!("{} takes one time column in DESCRIPTOR", call.name)));
+    };
+    let column = match context.sql_to_expr(SqlExpr::Identifier(time.clone()), input.schema())? {
+        Expr::Column(column) => column,
+        _ => return Err(at(time.span, format!("'{}' is no column", time.value))),
+    };
+    let node = WindowTvf::try_new(Arc::new(input), column, spec).map_err(|e| located(e, time.span))?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
-fn table_factor(name: ObjectName) -> TableFactor {
+fn table_factor(input: WindowInput) -> TableFactor {
+    match input {
+        WindowInput::Query(subquery) => TableFactor::Derived { lateral: false, subquery, alias: None, sample: None },
+        WindowInput::Table(name) => named(name),
+    }
+}
+
+fn named(name: ObjectName) -> TableFactor {
     TableFactor::Table {
         name,
         alias: None,
@@ -109,22 +88,91 @@ fn table_factor(name: ObjectName) -> TableFactor {
     }
 }
 
-fn spec(name: &str, spans: &[i64]) -> DfResult<WindowSpec> {
-    let (kind, offset) = match (name, spans) {
-        ("TUMBLE", [size, rest @ ..]) => (WindowKind::Tumble { size: *size }, rest.first()),
-        ("HOP", [slide, size, rest @ ..]) => (WindowKind::Hop { size: *size, slide: *slide }, rest.first()),
-        ("CUMULATE", [step, size, rest @ ..]) => (WindowKind::Cumulate { size: *size, step: *step }, rest.first()),
-        _ => return plan_err!("'{name}' is no window function, or misses its sizes"),
-    };
-    Ok(WindowSpec { kind, offset: offset.copied().unwrap_or(0) })
+/// The names of a function's arguments in their order; the last, OFFSET, may be left out.
+fn parameters(name: &str) -> &'static [&'static str] {
+    match name {
+        "TUMBLE" => &["SIZE", "OFFSET"],
+        "HOP" => &["SLIDE", "SIZE", "OFFSET"],
+        _ => &["STEP", "SIZE", "OFFSET"],
+    }
 }
 
-/// A day-time interval literal in milliseconds.
-fn millis(expr: &Expr) -> DfResult<i64> {
-    match expr {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.months == 0 => {
-            Ok(i64::from(v.days) * 86_400_000 + v.nanoseconds / 1_000_000)
+/// The arguments' spans of time by their parameters, with their places.
+fn read_spec(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<WindowSpec> {
+    let parameters = parameters(call.name);
+    let mut given: Vec<Option<(i64, Span)>> = vec![None; parameters.len()];
+    for (nth, (name, value)) in call.args.iter().enumerate() {
+        let index = match name {
+            None => Some(nth).filter(|n| *n < parameters.len()),
+            Some(name) => parameters.iter().position(|p| p == name),
+        };
+        let slot = index.and_then(|i| given.get_mut(i)).ok_or_else(|| {
+            let takes = parameters.join(", ");
+            at(value.span(), format!("{} takes {takes}", call.name))
+        })?;
+        if slot.replace((millis(value, context)?, value.span())).is_some() {
+            return Err(at(value.span(), "this argument is given twice"));
         }
-        other => plan_err!("a window's size must be an INTERVAL of days to seconds, it is {other}"),
     }
+    let offset = given.pop().flatten().map_or(0, |(ms, _)| ms);
+    let mut spans = Vec::new();
+    for (value, parameter) in given.iter().zip(parameters) {
+        match value {
+            None => return Err(at(call.span, format!("{} needs {parameter}", call.name))),
+            Some((ms, span)) if *ms <= 0 => return Err(at(*span, format!("{parameter} must be more than 0"))),
+            Some(value) => spans.push(*value),
+        }
+    }
+    let kind = match spans.as_slice() {
+        [(size, _)] => WindowKind::Tumble { size: *size },
+        [(part, span), (size, _)] if size % part != 0 => {
+            let part = parameters.first().copied().unwrap_or_default();
+            return Err(at(*span, format!("{}'s SIZE must be a multiple of its {part}", call.name)));
+        }
+        [(slide, _), (size, _)] if call.name == "HOP" => WindowKind::Hop { size: *size, slide: *slide },
+        [(step, _), (size, _)] => WindowKind::Cumulate { size: *size, step: *step },
+        _ => return Err(at(call.span, format!("{} needs {}", call.name, parameters.join(", ")))),
+    };
+    Ok(WindowSpec { kind, offset })
+}
+
+/// A constant interval of days to seconds, in milliseconds.
+fn millis(value: &SqlExpr, context: &mut dyn RelationPlannerContext) -> DfResult<i64> {
+    let span = value.span();
+    let planned = context.sql_to_expr(value.clone(), &datafusion_common::DFSchema::empty());
+    let (sign, planned) = match planned.map_err(|e| located(e, span))? {
+        Expr::Negative(inner) => (-1, *inner),
+        other => (1, other),
+    };
+    match planned {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.months == 0 => {
+            let whole = i64::from(v.days).checked_mul(DAY).and_then(|d| d.checked_add(v.nanoseconds / 1_000_000));
+            match whole.filter(|_| v.nanoseconds % 1_000_000 == 0) {
+                Some(ms) => Ok(sign * ms),
+                None => Err(at(span, "a window's times are whole milliseconds")),
+            }
+        }
+        _ => Err(at(span, "expected an INTERVAL of days to seconds, such as INTERVAL '10' MINUTE")),
+    }
+}
+
+fn at(span: Span, message: impl Into<String>) -> DataFusionError {
+    located(plan_datafusion_err!("{}", message.into()), span)
+}
+
+/// An error that has a place, unless it had one.
+fn located(error: DataFusionError, span: Span) -> DataFusionError {
+    if error.diagnostic().is_some_and(|d| d.span.is_some()) {
+        return error;
+    }
+    let message = error.strip_backtrace();
+    error.with_diagnostic(Diagnostic::new_error(message, datafusion_common::Span::try_from_sqlparser_span(span)))
+}
+
+/// An error of reading the call, which has its place but not the line.
+fn unread(error: &SqlError) -> DataFusionError {
+    use datafusion_sql::sqlparser::tokenizer::Location;
+    let Some(Position { line, column }) = error.position else { return plan_datafusion_err!("{}", error.message) };
+    let end = Location::new(line, column + error.length as u64);
+    at(Span::new(Location::new(line, column), end), error.message.clone())
 }
