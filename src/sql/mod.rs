@@ -1,3 +1,25 @@
 //! SQL text to logical plans: dialect, statements, catalog, functions, types.
 
 pub mod ast;
+pub mod functions;
+
+mod catalog;
+mod describe;
+mod insert;
+mod like;
+mod literals;
+mod names;
+mod place;
+mod planner;
+mod refuse;
+mod session;
+mod settings;
+mod show_create;
+mod stack;
+mod table;
+mod types;
+mod view;
+mod window;
+
+pub use session::{Outcome, PlannedInsert, PlannedQuery, Session};
+pub use settings::Settings;

@@ -1,0 +1,174 @@
+//! Queries and expressions to typed logical plans.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DFSchema, TableReference, plan_err};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion_optimizer::analyzer::Analyzer;
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_optimizer::simplify_expressions::SimplifyContext;
+use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as SqlStatement};
+
+use super::catalog::{Catalog, Relation, bare_name};
+use super::functions::Functions;
+use super::literals::{flink_literal, flink_literals};
+use super::place::{Place, unknown};
+use super::types::simple_type;
+use super::view::ViewSource;
+use super::unnest::fold_unnests;
+use super::window::FlinkRelations;
+use crate::Result;
+
+/// Plans queries against a catalog.
+#[derive(Debug)]
+pub(super) struct Planner<'a> {
+    catalog: &'a Catalog,
+    functions: &'a Functions,
+    zone: Arc<str>,
+    config: ConfigOptions,
+    relations: Vec<Arc<dyn RelationPlanner>>,
+    types: Arc<dyn TypePlanner>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(catalog: &'a Catalog, functions: &'a Functions, zone: Arc<str>) -> Self {
+        let mut config = ConfigOptions::new();
+        config.execution.time_zone = Some(zone.to_string());
+        config.sql_parser.enable_ident_normalization = false;
+        let types = Arc::new(FlinkTypes { zone: Arc::clone(&zone) });
+        Self { catalog, functions, zone, config, relations: vec![Arc::new(FlinkRelations)], types }
+    }
+
+    /// The session's time zone.
+    pub(super) fn zone(&self) -> &Arc<str> {
+        &self.zone
+    }
+
+    /// A query's plan, fully typed.
+    pub(super) fn query(&self, query: &Query, place: &Place<'_>) -> Result<LogicalPlan> {
+        let plan = self.raw_query(query).map_err(|e| self.explain(&e, place))?;
+        self.analyze(plan).map_err(|e| self.explain(&e, place))
+    }
+
+    /// A query's plan before types are coerced.
+    pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
+        let statement = SqlStatement::Query(Box::new(query.clone()));
+        flink_literals(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
+    }
+
+    /// Coerces types and resolves what DataFusion leaves to its analyzer.
+    pub(super) fn analyze(&self, plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+        Analyzer::new().execute_and_check(plan, &self.config, |_, _| {})
+    }
+
+    /// An expression over the columns of `scope`, types coerced.
+    pub(super) fn expression(&self, sql: &SqlExpr, scope: &DFSchema, place: &Place<'_>) -> Result<Expr> {
+        let names: Vec<_> = scope.fields().iter().map(|f| f.name().as_str()).collect();
+        let plan = || {
+            let expr = self.sql_to_rel().sql_to_expr(sql.clone(), scope, &mut PlannerContext::new())?;
+            let expr = flink_literal(expr)?;
+            let context = SimplifyContext::builder().with_schema(Arc::new(scope.clone())).build();
+            ExprSimplifier::new(context).coerce(expr, scope)
+        };
+        plan().map_err(|e| place.planning(&e, &names))
+    }
+
+    fn sql_to_rel(&self) -> SqlToRel<'_, Self> {
+        let options = ParserOptions::new()
+            .with_parse_float_as_decimal(true)
+            .with_enable_ident_normalization(false)
+            .with_collect_spans(true)
+            .with_map_string_types_to_utf8view(false)
+            .with_default_null_ordering(NullOrdering::NullsMin);
+        SqlToRel::new_with_options(self, options)
+    }
+
+    pub(super) fn explain(&self, error: &datafusion_common::DataFusionError, place: &Place<'_>) -> crate::Error {
+        place.planning(error, &[])
+    }
+}
+
+impl ContextProvider for Planner<'_> {
+    fn get_table_source(&self, name: TableReference) -> datafusion_common::Result<Arc<dyn TableSource>> {
+        let bare = match bare_name(name.catalog(), name.schema(), name.table()) {
+            Ok(bare) => bare,
+            Err(message) => return plan_err!("{message}"),
+        };
+        match self.catalog.get(&bare) {
+            Some(Relation::Table(table)) => Ok(Arc::clone(&table.table) as Arc<dyn TableSource>),
+            Some(Relation::View(view)) => Ok(Arc::new(ViewSource::new(self.view(view)?))),
+            None => plan_err!("{}", unknown("table", &bare, self.catalog.names())),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.functions.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.scalar(name)
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.functions.higher_order(name)
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate(name)
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.functions.window(name)
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.config
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.scalar_names().map(String::from).collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.functions.higher_order_names().map(String::from).collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.functions.aggregate_names().map(String::from).collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.functions.window_names().map(String::from).collect()
+    }
+}
+
+/// Flink's types in `CAST`.
+#[derive(Debug)]
+struct FlinkTypes {
+    zone: Arc<str>,
+}
+
+impl TypePlanner for FlinkTypes {
+    fn plan_type_field(&self, sql_type: &SqlType) -> datafusion_common::Result<Option<FieldRef>> {
+        match simple_type(sql_type, &self.zone) {
+            Ok(data_type) => Ok(Some(Arc::new(Field::new("", data_type, true)))),
+            Err(message) => plan_err!("{message}"),
+        }
+    }
+}

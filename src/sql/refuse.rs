@@ -1,0 +1,133 @@
+//! What the grammar has and no plan exists for yet, refused by its name and place; and expressions nested too deep.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    Expr, GroupByExpr, Query, Select, SetExpr, Spanned, TableFactor, TableVersion, Visit, Visitor,
+};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::ast::{ColumnKind, Statement};
+use super::place::Place;
+use crate::{Error, Result};
+
+/// How deep expressions and queries may be nested, each in itself and in the other.
+pub(super) const MAX_DEPTH: usize = 1_000;
+
+/// Looks through all of a statement's queries and expressions.
+///
+/// # Errors
+/// The first thing that is refused, at its place.
+pub(super) fn check(statement: &Statement, place: &Place<'_>) -> Result<()> {
+    match statement {
+        Statement::Query(query) => visit(query.as_ref(), place),
+        Statement::Insert(insert) => visit(insert.query.as_ref(), place),
+        Statement::StatementSet(inserts) => inserts.iter().try_for_each(|i| visit(i.query.as_ref(), place)),
+        Statement::CreateView(view) => visit(view.query.as_ref(), place),
+        Statement::Explain(inner) => check(inner, place),
+        Statement::CreateTable(table) => {
+            for column in &table.columns {
+                if let ColumnKind::Computed(expr) = &column.kind {
+                    visit(expr, place)?;
+                }
+            }
+            table.watermark.as_ref().map_or(Ok(()), |w| visit(&w.expr, place))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn visit(node: &impl Visit, place: &Place<'_>) -> Result<()> {
+    let mut refusal = Refusal { place, depth: 0 };
+    match node.visit(&mut refusal) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Refusal<'a> {
+    place: &'a Place<'a>,
+    depth: usize,
+}
+
+type Flow = ControlFlow<Box<Error>>;
+
+impl Refusal<'_> {
+    fn deeper(&mut self) -> Flow {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let message = format!("the statement is nested more than {MAX_DEPTH} deep");
+            return ControlFlow::Break(Box::new(self.place.error_at_start(message)));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn refuse(&self, span: Span, what: &str) -> Flow {
+        ControlFlow::Break(Box::new(self.place.error(span, format!("{what} is not supported yet"))))
+    }
+
+    fn group(&self, select: &Select) -> Flow {
+        let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return ControlFlow::Continue(()) };
+        for expr in exprs {
+            let Expr::Function(function) = expr else { continue };
+            let name = function.name.to_string().to_ascii_uppercase();
+            if ["TUMBLE", "HOP", "SESSION"].contains(&name.as_str()) {
+                let what = format!("the group window {name}(…) in GROUP BY");
+                return self.refuse(function.name.span(), &format!("{what}, in place of TABLE({name}(TABLE …)),"));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Visitor for Refusal<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_expr(&mut self, _expr: &Expr) -> Flow {
+        self.deeper()
+    }
+
+    fn post_visit_expr(&mut self, _expr: &Expr) -> Flow {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
+        self.deeper()?;
+        if let SetExpr::Select(select) = query.body.as_ref() {
+            self.group(select)?;
+        }
+        if let Some(with) = query.with.as_ref().filter(|w| w.recursive) {
+            return self.refuse(with.with_token.0.span, "WITH RECURSIVE");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> Flow {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
+        match factor {
+            TableFactor::MatchRecognize { .. } => {
+                self.refuse(self.place.span_about("MATCH_RECOGNIZE"), "MATCH_RECOGNIZE")
+            }
+            TableFactor::Table { version: Some(version), .. } => {
+                let span = match version {
+                    TableVersion::ForSystemTimeAsOf(_) => self.place.span_about("FOR SYSTEM_TIME"),
+                    _ => factor.span(),
+                };
+                self.refuse(span, "FOR SYSTEM_TIME AS OF")
+            }
+            TableFactor::Function { lateral: true, name, .. } => {
+                self.refuse(name.span(), &format!("LATERAL TABLE({name}(…))"))
+            }
+            TableFactor::UNNEST { with_ordinality: true, .. } => {
+                self.refuse(self.place.span_about("ORDINALITY"), "UNNEST … WITH ORDINALITY")
+            }
+            TableFactor::Table { sample: Some(_), .. } => self.refuse(factor.span(), "TABLESAMPLE"),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}

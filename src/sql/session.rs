@@ -1,0 +1,295 @@
+//! A session: what statements change, and what queries are planned against.
+
+use std::sync::Arc;
+
+use datafusion_expr::LogicalPlan;
+use datafusion_sql::sqlparser::ast::{ObjectName, Query};
+
+use super::ast::{CreateTable, CreateView, Insert, Located, RelationKind, SqlOption, Statement};
+use super::catalog::{Catalog, CatalogTable, Relation, simple_name};
+use super::functions::Functions;
+use super::names::name_unnamed;
+use super::place::{OrPlace, Place, unknown};
+use super::planner::Planner;
+use super::settings::Settings;
+use super::stack::with_large_stack;
+use super::{describe, insert, like, refuse, table};
+use crate::Result;
+use crate::connector::Connectors;
+use crate::plan::StreamTable;
+
+/// What a statement came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Something was declared or set.
+    Done {
+        /// What the user should know, e.g. that a setting has no meaning here.
+        notes: Vec<String>,
+    },
+    /// An answer in rows: `SHOW`, `DESCRIBE`, `SET` without a key.
+    Rows {
+        /// The columns' names.
+        columns: Vec<String>,
+        /// The rows, one text a column.
+        rows: Vec<Vec<String>>,
+    },
+    /// A query to run.
+    Query(PlannedQuery),
+    /// One insert, or those of a statement set.
+    Insert(Vec<PlannedInsert>),
+    /// What `EXPLAIN` is to explain: a query or inserts.
+    Explain(Box<Outcome>),
+}
+
+impl Outcome {
+    fn done() -> Self {
+        Outcome::Done { notes: Vec::new() }
+    }
+}
+
+/// A query, fully typed, not yet optimized.
+#[derive(Debug, Clone)]
+pub struct PlannedQuery {
+    /// The plan; its columns bear the names that Flink gives them.
+    pub plan: LogicalPlan,
+}
+
+/// An insert, fully typed, not yet optimized.
+#[derive(Debug, Clone)]
+pub struct PlannedInsert {
+    /// The table that is written.
+    pub table: Arc<StreamTable>,
+    /// What is written: exactly the table's persisted columns (physical, and metadata that is not virtual), in order.
+    pub plan: LogicalPlan,
+}
+
+/// A catalog and settings, and the connectors and functions that statements may name.
+#[derive(Debug, Clone)]
+pub struct Session {
+    connectors: Connectors,
+    catalog: Catalog,
+    functions: Functions,
+    settings: Settings,
+}
+
+impl Session {
+    /// A session without tables, with Flink's functions.
+    pub fn new(connectors: Connectors) -> Self {
+        Self { connectors, catalog: Catalog::default(), functions: Functions::flink(), settings: Settings::default() }
+    }
+
+    /// The functions that queries can call, to add to.
+    pub fn functions_mut(&mut self) -> &mut Functions {
+        &mut self.functions
+    }
+
+    /// The connectors that tables can name, to add to.
+    pub fn connectors_mut(&mut self) -> &mut Connectors {
+        &mut self.connectors
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Adds a table that no DDL declares; one of the same name is replaced.
+    pub fn register_table(&mut self, table: StreamTable) {
+        let name = table.descriptor.name.clone();
+        self.catalog.put(name, Relation::Table(Arc::new(CatalogTable { definition: None, table: Arc::new(table) })));
+    }
+
+    /// A table by its name.
+    pub fn table(&self, name: &str) -> Option<Arc<StreamTable>> {
+        match self.catalog.get(name)? {
+            Relation::Table(table) => Some(Arc::clone(&table.table)),
+            Relation::View(_) => None,
+        }
+    }
+
+    /// Sets a setting, as `SET` does. Gives a note where it will have no effect.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the value does not fit the key.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+        let zone = self.settings.time_zone();
+        let note = self.settings.set(key, value).map_err(crate::Error::Option)?;
+        self.follow_zone(&zone)?;
+        Ok(note)
+    }
+
+    /// Carries out a statement, up to what has to run: queries and inserts come back as plans.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`] with the place. The session is then as it was before.
+    pub fn execute(&mut self, located: &Located) -> Result<Outcome> {
+        with_large_stack(|| {
+            let place = Place::of(located);
+            refuse::check(&located.statement, &place)?;
+            self.statement(&located.statement, &place)
+        })
+    }
+
+    fn statement(&mut self, statement: &Statement, place: &Place<'_>) -> Result<Outcome> {
+        match statement {
+            Statement::CreateTable(definition) => self.create_table(definition, place),
+            Statement::CreateView(view) => self.create_view(view, place),
+            Statement::Drop { kind, name, if_exists } => self.drop(*kind, name, *if_exists, place),
+            Statement::AlterTable { name, set, reset } => self.alter_table(name, set, reset, place),
+            Statement::Insert(insert) => Ok(Outcome::Insert(vec![self.insert(insert, place)?])),
+            Statement::StatementSet(inserts) => {
+                let planned: Result<Vec<_>> = inserts.iter().map(|i| self.insert(i, place)).collect();
+                planned.map(Outcome::Insert)
+            }
+            Statement::Query(query) => self.query(query, place),
+            Statement::Explain(inner) => match inner.as_ref() {
+                Statement::Query(_) | Statement::Insert(_) | Statement::StatementSet(_) => {
+                    Ok(Outcome::Explain(Box::new(self.statement(inner, place)?)))
+                }
+                _ => Err(place.error_at_start("only queries and inserts can be explained")),
+            },
+            Statement::Show(show) => describe::show(show, &self.catalog, &self.functions, &self.planner(), place),
+            Statement::Describe(name) => describe::describe(name, &self.catalog, &self.planner(), place),
+            Statement::Set(None) => Ok(self.all_settings()),
+            Statement::Set(Some((key, value))) => {
+                let zone = self.settings.time_zone();
+                let note = self.settings.set(key, value).map_err(|message| place.error_about(key, message))?;
+                self.follow_zone(&zone)?;
+                Ok(Outcome::Done { notes: note.into_iter().collect() })
+            }
+            Statement::Reset(key) => {
+                let zone = self.settings.time_zone();
+                let note = self.settings.reset(key.as_deref());
+                self.follow_zone(&zone)?;
+                Ok(Outcome::Done { notes: note.into_iter().collect() })
+            }
+        }
+    }
+
+    fn planner(&self) -> Planner<'_> {
+        Planner::new(&self.catalog, &self.functions, self.settings.time_zone())
+    }
+
+    fn create_table(&mut self, definition: &CreateTable, place: &Place<'_>) -> Result<Outcome> {
+        let Some(name) = self.free_name(&definition.name, definition.if_not_exists, place)? else {
+            return Ok(Outcome::done());
+        };
+        let merged = match &definition.like {
+            None => definition.clone(),
+            Some(clause) => like::merge(definition, clause, self.definition(&clause.table, place)?, place)?,
+        };
+        self.put_table(name, merged, place)?;
+        Ok(Outcome::done())
+    }
+
+    fn put_table(&mut self, name: String, definition: CreateTable, place: &Place<'_>) -> Result<()> {
+        let table = table::resolve(&definition, &name, &self.connectors, &self.planner(), place)?;
+        let entry = CatalogTable { definition: Some(definition), table: Arc::new(table) };
+        self.catalog.put(name, Relation::Table(Arc::new(entry)));
+        Ok(())
+    }
+
+    fn create_view(&mut self, view: &CreateView, place: &Place<'_>) -> Result<Outcome> {
+        let Some(name) = self.free_name(&view.name, view.if_not_exists, place)? else { return Ok(Outcome::done()) };
+        let planner = self.planner();
+        let plan = planner.view(view).and_then(|plan| planner.analyze(plan));
+        plan.map_err(|e| planner.explain(&e, place))?;
+        self.catalog.put(name, Relation::View(Arc::new(view.clone())));
+        Ok(Outcome::done())
+    }
+
+    /// The name for something new; `None` when it is taken and that is no error.
+    fn free_name(&self, name: &ObjectName, if_not_exists: bool, place: &Place<'_>) -> Result<Option<String>> {
+        let span = place.span_of(name);
+        let bare = simple_name(name).at(place, span)?.value.clone();
+        match self.catalog.get(&bare) {
+            None => Ok(Some(bare)),
+            Some(_) if if_not_exists => Ok(None),
+            Some(taken) => Err(place.error(span, format!("there is a {} '{bare}' already", taken.kind()))),
+        }
+    }
+
+    fn drop(&mut self, kind: RelationKind, name: &ObjectName, if_exists: bool, place: &Place<'_>) -> Result<Outcome> {
+        let span = place.span_of(name);
+        let bare = simple_name(name).at(place, span)?.value.clone();
+        let wanted = if kind == RelationKind::Table { "table" } else { "view" };
+        match self.catalog.get(&bare) {
+            Some(found) if found.kind() == wanted => self.catalog.remove(&bare),
+            Some(found) => return Err(place.error(span, format!("'{bare}' is a {}, not a {wanted}", found.kind()))),
+            None if if_exists => {}
+            None => return Err(place.error(span, unknown(wanted, &bare, self.catalog.names()))),
+        }
+        Ok(Outcome::done())
+    }
+
+    fn alter_table(
+        &mut self,
+        name: &ObjectName,
+        set: &[SqlOption],
+        reset: &[String],
+        place: &Place<'_>,
+    ) -> Result<Outcome> {
+        let mut definition = self.definition(name, place)?.clone();
+        if let Some(key) = reset.iter().find(|k| *k == "connector") {
+            return Err(place.error_about(key, "'connector' cannot be reset"));
+        }
+        definition.options.retain(|o| !reset.contains(&o.key) && !set.iter().any(|s| s.key == o.key));
+        definition.options.extend(set.iter().cloned());
+        let bare = simple_name(name).at(place, place.span_of(name))?.value.clone();
+        self.put_table(bare, definition, place)?;
+        Ok(Outcome::done())
+    }
+
+    fn query(&self, query: &Query, place: &Place<'_>) -> Result<Outcome> {
+        let planner = self.planner();
+        let plan = planner.query(query, place)?;
+        let plan = name_unnamed(plan, query).map_err(|e| planner.explain(&e, place))?;
+        Ok(Outcome::Query(PlannedQuery { plan }))
+    }
+
+    fn insert(&self, insert: &Insert, place: &Place<'_>) -> Result<PlannedInsert> {
+        let table = Arc::clone(&self.existing(&insert.table, place)?.table);
+        let plan = insert::plan(insert, &table, &self.planner(), place)?;
+        Ok(PlannedInsert { table, plan })
+    }
+
+    fn existing(&self, name: &ObjectName, place: &Place<'_>) -> Result<&CatalogTable> {
+        let span = place.span_of(name);
+        let bare = simple_name(name).at(place, span)?;
+        match self.catalog.get(&bare.value) {
+            Some(Relation::Table(table)) => Ok(table),
+            Some(Relation::View(_)) => Err(place.error(span, format!("'{}' is a view, not a table", bare.value))),
+            None => Err(place.error(span, unknown("table", &bare.value, self.catalog.names()))),
+        }
+    }
+
+    fn definition(&self, name: &ObjectName, place: &Place<'_>) -> Result<&CreateTable> {
+        self.existing(name, place)?.definition.as_ref().ok_or_else(|| {
+            place.error(place.span_of(name), format!("'{name}' was registered by the program, not declared in SQL"))
+        })
+    }
+
+    fn all_settings(&self) -> Outcome {
+        Outcome::Rows {
+            columns: vec!["key".into(), "value".into()],
+            rows: self.settings.iter().map(|(k, v)| vec![k.into(), v.into()]).collect(),
+        }
+    }
+
+    /// Resolves the tables anew when the session's zone is no longer `before`: TIMESTAMP_LTZ columns carry it.
+    fn follow_zone(&mut self, before: &str) -> Result<()> {
+        if *self.settings.time_zone() == *before {
+            return Ok(());
+        }
+        let declared: Vec<_> =
+            self.catalog.iter().filter_map(|(n, r)| Some((n.to_string(), r.definition()?))).collect();
+        let start = crate::error::Position { line: 1, column: 1 };
+        for (name, definition) in declared {
+            self.put_table(name, definition, &Place::new("", start))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

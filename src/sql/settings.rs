@@ -1,0 +1,160 @@
+//! `SET` and `RESET`: a session's settings, under Flink's keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::timezone::Tz;
+
+use crate::connector::options::{nearest, parse_duration};
+
+mod keys;
+
+/// The zone of a session that sets none.
+const DEFAULT_ZONE: &str = "UTC";
+
+/// The settings of a session. Those with a meaning here are checked when they are set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// Sets a key. Gives a note where the setting will have no effect.
+    ///
+    /// # Errors
+    /// A sentence that says what the value must be, for keys with a meaning here.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>, String> {
+        let note = match key {
+            keys::PARALLELISM | keys::STEP_ROWS => {
+                check(key, value, "a whole number of at least 1", positive(value).is_some())?
+            }
+            keys::TIME_ZONE => check(key, value, "a time zone such as 'Europe/Berlin'", zone(value).is_some())?,
+            keys::IDLE_TIMEOUT => check(key, value, "a time span such as '10 s'", duration(value).is_some())?,
+            keys::PIPELINE_NAME => None,
+            known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
+            other => Some(unknown(other)),
+        };
+        self.0.insert(key.to_string(), value.to_string());
+        Ok(note)
+    }
+
+    /// Forgets a key, or all. Gives a note where the key was never known.
+    pub fn reset(&mut self, key: Option<&str>) -> Option<String> {
+        let Some(key) = key else {
+            self.0.clear();
+            return None;
+        };
+        let was_set = self.0.remove(key).is_some();
+        (!was_set && !keys::is_known(key)).then(|| unknown(key))
+    }
+
+    /// A setting's text, as it was set.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// What has been set, sorted by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    /// `parallelism.default`: the number of workers, where one was set.
+    pub fn parallelism(&self) -> Option<usize> {
+        positive(self.get(keys::PARALLELISM)?)
+    }
+
+    /// `table.local-time-zone`: the session's time zone; `UTC` unless set.
+    pub fn time_zone(&self) -> Arc<str> {
+        self.get(keys::TIME_ZONE).and_then(zone).unwrap_or_else(|| DEFAULT_ZONE.into())
+    }
+
+    /// `table.exec.source.idle-timeout`: after what silence a source no longer holds the watermark back; `None`: never.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        duration(self.get(keys::IDLE_TIMEOUT)?).filter(|d| !d.is_zero())
+    }
+
+    /// `pipeline.name`: what the job is to be called.
+    pub fn pipeline_name(&self) -> Option<&str> {
+        self.get(keys::PIPELINE_NAME)
+    }
+
+    /// `millstream.step.max-rows`: how many rows a step takes from its sources at most, where that was set.
+    pub fn step_rows(&self) -> Option<usize> {
+        positive(self.get(keys::STEP_ROWS)?)
+    }
+}
+
+fn check(key: &str, value: &str, expected: &str, good: bool) -> Result<Option<String>, String> {
+    if good { Ok(None) } else { Err(format!("'{key}' = '{value}': expected {expected}")) }
+}
+
+fn unknown(key: &str) -> String {
+    match nearest(key, keys::all()) {
+        Some(near) => format!("warning: unknown setting '{key}'; did you mean '{near}'?"),
+        None => format!("warning: unknown setting '{key}'"),
+    }
+}
+
+fn positive(value: &str) -> Option<usize> {
+    value.trim().parse().ok().filter(|n| *n > 0)
+}
+
+fn duration(value: &str) -> Option<Duration> {
+    parse_duration(value.trim())
+}
+
+/// A zone under the name that Arrow knows; Flink also writes offsets as `GMT+02:00`, and `default` for the machine's own,
+/// which is UTC here.
+fn zone(value: &str) -> Option<Arc<str>> {
+    let value = value.trim();
+    if value.eq_ignore_ascii_case("default") {
+        return Some(DEFAULT_ZONE.into());
+    }
+    let offset = ["GMT", "UTC"].iter().find_map(|p| value.strip_prefix(p)).filter(|rest| rest.starts_with(['+', '-']));
+    let name = offset.unwrap_or(value);
+    name.parse::<Tz>().ok().map(|_| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_with_a_meaning_are_checked() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.set("parallelism.default", "4"), Ok(None));
+        assert_eq!(settings.parallelism(), Some(4));
+        assert!(settings.set("parallelism.default", "0").unwrap_err().contains("at least 1"));
+        assert_eq!(settings.parallelism(), Some(4));
+        assert_eq!(settings.set("table.local-time-zone", "Europe/Berlin"), Ok(None));
+        assert_eq!(&*settings.time_zone(), "Europe/Berlin");
+        assert_eq!(settings.set("table.local-time-zone", "GMT+02:00"), Ok(None));
+        assert_eq!(&*settings.time_zone(), "+02:00");
+        assert!(settings.set("table.local-time-zone", "Europe/Berln").is_err());
+        assert_eq!(settings.set("table.exec.source.idle-timeout", "10 s"), Ok(None));
+        assert_eq!(settings.idle_timeout(), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn settings_without_a_meaning_are_noted() {
+        let mut settings = Settings::default();
+        let note = settings.set("state.backend.type", "rocksdb").unwrap().unwrap();
+        assert!(note.contains("no meaning here"), "{note}");
+        let note = settings.set("restart-strategy.fixed-delay.attempts", "3").unwrap().unwrap();
+        assert!(note.contains("no meaning here"), "{note}");
+        let note = settings.set("paralelism.default", "4").unwrap().unwrap();
+        assert!(note.contains("did you mean 'parallelism.default'?"), "{note}");
+        assert_eq!(settings.get("state.backend.type"), Some("rocksdb"));
+    }
+
+    #[test]
+    fn reset_forgets() {
+        let mut settings = Settings::default();
+        settings.set("parallelism.default", "4").unwrap();
+        assert_eq!(settings.reset(Some("parallelism.default")), None);
+        assert_eq!(settings.parallelism(), None);
+        assert!(settings.reset(Some("no.such.key")).unwrap().contains("unknown setting"));
+        settings.set("pipeline.name", "x").unwrap();
+        assert_eq!(settings.reset(None), None);
+        assert_eq!(settings.iter().count(), 0);
+    }
+}

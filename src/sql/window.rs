@@ -1,0 +1,178 @@
+//! Flink's relations in FROM: window table functions and UNNEST.
+
+use std::sync::Arc;
+
+use datafusion_common::{DataFusionError, Diagnostic, ScalarValue, plan_datafusion_err};
+use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion_expr::{Expr, Extension, LogicalPlan};
+use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Spanned, TableFactor};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::parse::query::{WindowCall, WindowInput, as_window_call};
+use super::unnest::plan_call;
+use crate::error::{Position, SqlError};
+use crate::operator::window::{WindowKind, WindowSpec};
+use crate::plan::WindowTvf;
+
+type DfResult<T> = datafusion_common::Result<T>;
+
+const DAY: i64 = 86_400_000;
+
+/// Plans the relations that DataFusion does not know.
+#[derive(Debug)]
+pub(super) struct FlinkRelations;
+
+impl RelationPlanner for FlinkRelations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> DfResult<RelationPlanning> {
+        if let Some(call) = as_window_call(&relation) {
+            let plan = plan_window(call.map_err(|e| unread(&e))?, context)?;
+            let alias = match relation {
+                TableFactor::TableFunction { alias, .. } | TableFactor::Table { alias, .. } => alias,
+                _ => None,
+            };
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))));
+        }
+        match relation {
+            TableFactor::UNNEST { array_exprs, alias, .. } => {
+                let plan = plan_call(array_exprs, context)?;
+                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+            }
+            other => Ok(RelationPlanning::Original(Box::new(other))),
+        }
+    }
+}
+
+fn plan_window(call: WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
+    if call.name == "SESSION" {
+        return Err(at(call.span, "the window function SESSION is not supported yet"));
+    }
+    if let Some(key) = call.partition_by.first() {
+        return Err(at(key.span(), format!("{} takes no PARTITION BY", call.name)));
+    }
+    let spec = read_spec(&call, context)?;
+    let input = context.plan(table_factor(call.input))?;
+    let [time] = call.time.as_slice() else {
+        return Err(at(call.span, format!("{} takes one time column in DESCRIPTOR", call.name)));
+    };
+    let column = match context.sql_to_expr(SqlExpr::Identifier(time.clone()), input.schema())? {
+        Expr::Column(column) => column,
+        _ => return Err(at(time.span, format!("'{}' is no column", time.value))),
+    };
+    let node = WindowTvf::try_new(Arc::new(input), column, spec).map_err(|e| located(e, time.span))?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+fn table_factor(input: WindowInput) -> TableFactor {
+    match input {
+        WindowInput::Query(subquery) => TableFactor::Derived { lateral: false, subquery, alias: None, sample: None },
+        WindowInput::Table(name) => named(name),
+    }
+}
+
+fn named(name: ObjectName) -> TableFactor {
+    TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    }
+}
+
+/// The names of a function's arguments in their order; the last, OFFSET, may be left out.
+fn parameters(name: &str) -> &'static [&'static str] {
+    match name {
+        "TUMBLE" => &["SIZE", "OFFSET"],
+        "HOP" => &["SLIDE", "SIZE", "OFFSET"],
+        _ => &["STEP", "SIZE", "OFFSET"],
+    }
+}
+
+/// The arguments' spans of time by their parameters, with their places.
+fn read_spec(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<WindowSpec> {
+    let parameters = parameters(call.name);
+    let mut given: Vec<Option<(i64, Span)>> = vec![None; parameters.len()];
+    for (nth, (name, value)) in call.args.iter().enumerate() {
+        let index = match name {
+            None => Some(nth).filter(|n| *n < parameters.len()),
+            Some(name) => parameters.iter().position(|p| p == name),
+        };
+        let slot = index.and_then(|i| given.get_mut(i)).ok_or_else(|| {
+            let takes = parameters.join(", ");
+            at(value.span(), format!("{} takes {takes}", call.name))
+        })?;
+        if slot.replace((millis(value, context)?, value.span())).is_some() {
+            return Err(at(value.span(), "this argument is given twice"));
+        }
+    }
+    let offset = given.pop().flatten().map_or(0, |(ms, _)| ms);
+    let mut spans = Vec::new();
+    for (value, parameter) in given.iter().zip(parameters) {
+        match value {
+            None => return Err(at(call.span, format!("{} needs {parameter}", call.name))),
+            Some((ms, span)) if *ms <= 0 => return Err(at(*span, format!("{parameter} must be more than 0"))),
+            Some(value) => spans.push(*value),
+        }
+    }
+    let kind = match spans.as_slice() {
+        [(size, _)] => WindowKind::Tumble { size: *size },
+        [(part, span), (size, _)] if size % part != 0 => {
+            let part = parameters.first().copied().unwrap_or_default();
+            return Err(at(*span, format!("{}'s SIZE must be a multiple of its {part}", call.name)));
+        }
+        [(slide, _), (size, _)] if call.name == "HOP" => WindowKind::Hop { size: *size, slide: *slide },
+        [(step, _), (size, _)] => WindowKind::Cumulate { size: *size, step: *step },
+        _ => return Err(at(call.span, format!("{} needs {}", call.name, parameters.join(", ")))),
+    };
+    Ok(WindowSpec { kind, offset })
+}
+
+/// A constant interval of days to seconds, in milliseconds.
+fn millis(value: &SqlExpr, context: &mut dyn RelationPlannerContext) -> DfResult<i64> {
+    let span = value.span();
+    let planned = context.sql_to_expr(value.clone(), &datafusion_common::DFSchema::empty());
+    let (sign, planned) = match planned.map_err(|e| located(e, span))? {
+        Expr::Negative(inner) => (-1, *inner),
+        other => (1, other),
+    };
+    match planned {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.months == 0 => {
+            let whole = i64::from(v.days).checked_mul(DAY).and_then(|d| d.checked_add(v.nanoseconds / 1_000_000));
+            match whole.filter(|_| v.nanoseconds % 1_000_000 == 0) {
+                Some(ms) => Ok(sign * ms),
+                None => Err(at(span, "a window's times are whole milliseconds")),
+            }
+        }
+        _ => Err(at(span, "expected an INTERVAL of days to seconds, such as INTERVAL '10' MINUTE")),
+    }
+}
+
+fn at(span: Span, message: impl Into<String>) -> DataFusionError {
+    located(plan_datafusion_err!("{}", message.into()), span)
+}
+
+/// An error that has a place, unless it had one.
+fn located(error: DataFusionError, span: Span) -> DataFusionError {
+    if error.diagnostic().is_some_and(|d| d.span.is_some()) {
+        return error;
+    }
+    let message = error.strip_backtrace();
+    error.with_diagnostic(Diagnostic::new_error(message, datafusion_common::Span::try_from_sqlparser_span(span)))
+}
+
+/// An error of reading the call, which has its place but not the line.
+fn unread(error: &SqlError) -> DataFusionError {
+    use datafusion_sql::sqlparser::tokenizer::Location;
+    let Some(Position { line, column }) = error.position else { return plan_datafusion_err!("{}", error.message) };
+    let end = Location::new(line, column + error.length as u64);
+    at(Span::new(Location::new(line, column), end), error.message.clone())
+}
