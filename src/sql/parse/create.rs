@@ -210,7 +210,7 @@ fn like(p: &mut Parser) -> Parsed<LikeClause> {
     if p.consume_token(&Token::LParen) {
         while !p.consume_token(&Token::RParen) {
             options.push(like_option(p)?);
-            p.consume_token(&Token::Comma);
+            let _ = p.consume_token(&Token::Comma);
         }
     }
     Ok(LikeClause { table, options })

@@ -66,7 +66,7 @@ fn explain(p: &mut Parser, source: &Source) -> Parsed<Statement> {
     if !eat(p, &["PLAN", "FOR"]) {
         const DETAILS: [&str; 4] = ["ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN"];
         while DETAILS.iter().any(|detail| eat(p, &[detail])) {
-            p.consume_token(&Token::Comma);
+            let _ = p.consume_token(&Token::Comma);
         }
     }
     let token = p.peek_token();

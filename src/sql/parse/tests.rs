@@ -1,1 +1,0 @@
-//! What is taken and what is refused.
