@@ -54,17 +54,15 @@ impl Attempt<'_> {
         (result, dialect.reached())
     }
 
-    /// The failure that was met furthest into the text. When the parser had gone on beyond the place it complains of,
-    /// it had backtracked: then the innermost part it had entered is parsed alone, so that there is no way back.
+    /// The failure that was met furthest into the text. The parser may have backtracked, and then have got stuck earlier,
+    /// or in the same place for a worse reason; so the innermost part that it had entered is parsed alone, with no way back.
     fn explain(&self, error: ParserError, reached: (u64, u64)) -> Failure {
         if error == ParserError::RecursionLimitExceeded {
             return Failure { message: "the statement is nested too deeply".into(), place: reached };
         }
         let first = failure(error, reached);
-        if first.place >= reached {
-            return first;
-        }
-        let before = |t: &TokenWithSpan| (t.span.start.line, t.span.start.column) < reached;
+        let furthest = first.place.max(reached);
+        let before = |t: &TokenWithSpan| (t.span.start.line, t.span.start.column) < furthest;
         let entries = self.tokens.iter().enumerate().filter(|(_, t)| before(t)).map(|(at, _)| at);
         let entries: Vec<usize> = entries.filter(|at| self.enters(*at)).collect();
         for at in entries.into_iter().rev().take(MAX_RESTARTS) {
@@ -74,11 +72,11 @@ impl Attempt<'_> {
                 continue;
             }
             let found = failure(error, inner);
-            if found.place >= reached {
+            if found.place >= furthest {
                 return found;
             }
         }
-        Failure { message: "unexpected".into(), place: reached }
+        if first.place >= reached { first } else { Failure { message: "unexpected".into(), place: reached } }
     }
 
     /// Whether a part begins behind this token that sqlparser may backtrack out of.

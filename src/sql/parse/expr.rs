@@ -12,6 +12,35 @@ use super::query::{MARK_PARTITION, MARK_TABLE};
 use super::types;
 use super::words::{Parsed, eat, fail, is_word, need, peek};
 
+/// Words that begin or end a clause, never an expression.
+const CLAUSES: [&str; 25] = [
+    "AND",
+    "AS",
+    "BY",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "FETCH",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "INTERSECT",
+    "INTO",
+    "JOIN",
+    "LIMIT",
+    "ON",
+    "OR",
+    "ORDER",
+    "SELECT",
+    "THEN",
+    "UNION",
+    "USING",
+    "WHEN",
+    "WHERE",
+    "WITH",
+    "IN",
+];
+
 /// What begins an expression; `None` leaves it to sqlparser.
 pub(in crate::sql) fn prefix(p: &mut Parser) -> Parsed<Option<Expr>> {
     let first = &p.peek_token_ref().token;
@@ -32,6 +61,8 @@ pub(in crate::sql) fn prefix(p: &mut Parser) -> Parsed<Option<Expr>> {
         }
         Token::Word(_) if is("FINAL") || is("RUNNING") => navigation(p),
         _ if is("INTERVAL") => interval(p),
+        // sqlparser would take these as names of columns, and complain of what follows.
+        _ if CLAUSES.iter().any(|clause| is(clause)) => p.expected_ref("an expression", p.peek_token_ref()),
         _ => Ok(None),
     }
 }

@@ -9,6 +9,7 @@
 //! | `TABLE (query)` | `__table((query))`, the query as [`Expr::Subquery`] |
 //! | `LATERAL TABLE(f(x)) AS t(a)` | [`TableFactor::Function`] `f` with `lateral` |
 //! | `UNNEST(a) [WITH ORDINALITY] AS t(x)` | [`TableFactor::UNNEST`] |
+//! | `(query) MATCH_RECOGNIZE (…)` | MATCH_RECOGNIZE over the table function `__query((query))` |
 //! | `WITHIN INTERVAL '1' HOUR` | a definition of the symbol `__within`: [`within`] |
 //! | `A+?` (reluctant) | a repetition `?` directly around the repetition `A+`; `(A+)?` has a group between |
 //! | `SKIP TO x` | `SKIP TO LAST x` |
@@ -35,6 +36,9 @@ pub const MARK_TABLE: &str = "__table";
 pub const MARK_PARTITION: &str = "__partition";
 /// The symbol whose definition stands for `WITHIN`.
 pub const MARK_WITHIN: &str = "__within";
+
+/// The table function that stands for a query which MATCH_RECOGNIZE is applied to.
+pub const MARK_QUERY: &str = "__query";
 
 /// The window table functions of Flink.
 const WINDOWS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];

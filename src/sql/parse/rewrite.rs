@@ -2,11 +2,13 @@
 //!
 //! - `LATERAL TABLE(f(x))` becomes `LATERAL f(x)`.
 //! - `PATTERN (…) WITHIN INTERVAL '1' HOUR DEFINE …` becomes `PATTERN (…) DEFINE __within AS INTERVAL '1' HOUR, …`.
+//! - `(query) MATCH_RECOGNIZE` becomes `__query((query)) MATCH_RECOGNIZE`.
+//! - `TRIM(LEADING FROM x)` becomes `TRIM(LEADING ' ' FROM x)`.
 //! - `AFTER MATCH SKIP TO x` becomes `AFTER MATCH SKIP TO LAST x`, which is what it means.
 
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::query::MARK_WITHIN;
+use super::query::{MARK_QUERY, MARK_WITHIN};
 use super::words::is_word;
 
 /// Rewrites a statement's tokens; each keeps its place.
@@ -17,6 +19,11 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             lateral_table(&mut tokens, at);
         } else if words(&tokens, at, &["MATCH_RECOGNIZE"]) && is(&tokens, at + 1, &Token::LParen) {
             match_recognize(&mut tokens, at + 1);
+            if at > 0 && is(&tokens, at - 1, &Token::RParen) {
+                at += matched_query(&mut tokens, at - 1);
+            }
+        } else if words(&tokens, at, &["TRIM"]) && is(&tokens, at + 1, &Token::LParen) {
+            trim(&mut tokens, at + 2);
         }
         at += 1;
     }
@@ -45,6 +52,45 @@ pub(super) fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// The bracket that the one at `close` closes.
+fn opening(tokens: &[TokenWithSpan], close: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().take(close + 1).rev() {
+        match token.token {
+            Token::RParen => depth += 1,
+            Token::LParen => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Makes the query that ends at `close` a table function; gives the number of tokens added.
+fn matched_query(tokens: &mut Vec<TokenWithSpan>, close: usize) -> usize {
+    let Some(open) = opening(tokens, close) else { return 0 };
+    if !["SELECT", "WITH", "VALUES"].iter().any(|word| words(tokens, open + 1, &[word])) {
+        return 0;
+    }
+    let (Some(first), Some(last)) = (tokens.get(open).cloned(), tokens.get(close).cloned()) else { return 0 };
+    tokens.insert(close, last);
+    let name = TokenWithSpan::new(Token::make_word(MARK_QUERY, None), first.span);
+    tokens.splice(open..open, [name, first]);
+    3
+}
+
+fn trim(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+    let sides = ["LEADING", "TRAILING", "BOTH"];
+    if sides.iter().any(|side| words(tokens, at, &[side, "FROM"])) {
+        if let Some(from) = tokens.get(at + 1) {
+            let blank = TokenWithSpan::new(Token::SingleQuotedString(" ".into()), from.span);
+            tokens.insert(at + 1, blank);
+        }
+    }
 }
 
 fn lateral_table(tokens: &mut Vec<TokenWithSpan>, at: usize) {

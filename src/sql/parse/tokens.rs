@@ -16,8 +16,15 @@ const MAX_BRACKETS: usize = 64;
 /// How many operators may follow each other without a comma or a clause between them. A chain of operators is a tree as
 /// deep as the chain is long, and every walk over it recurses.
 const MAX_CHAIN: usize = 500;
-/// How many set operations and joins a statement may have; they make trees as deep, of plans.
-const MAX_RELATIONS: usize = 200;
+/// How many joins a statement may have; they make a plan as deep.
+const MAX_JOINS: usize = 200;
+/// How many set operations a statement may have; their tree is as deep, and its nodes are large.
+const MAX_SET_OPERATIONS: usize = 64;
+/// How deep queries may be nested in queries.
+const MAX_QUERIES: usize = 20;
+
+/// sqlparser reads `((SELECT …` in FROM once for each bracket, and again for each bracket around those: the most readings.
+const MAX_READINGS: usize = 200;
 
 /// The tokens of a script, without white space and comments. Hints stay.
 pub(super) fn tokenize(text: &str, source: &Source) -> Result<Vec<TokenWithSpan>, SqlError> {
@@ -64,15 +71,17 @@ pub(super) fn check_bounds(tokens: &[TokenWithSpan], source: &Source) -> Result<
     if let Some(token) = tokens.get(MAX_TOKENS) {
         return Err(source.error(format!("the statement has more than {MAX_TOKENS} words and signs"), token.span));
     }
+    check_readings(tokens, source)?;
     let mut chains = vec![0_usize];
-    let mut relations = 0;
+    let (mut joins, mut set_operations) = (0, 0);
     for token in tokens {
         match step(&token.token) {
             Step::Open => chains.push(0),
             Step::Close if chains.len() > 1 => drop(chains.pop()),
             Step::Restart => chains.last_mut().into_iter().for_each(|n| *n = 0),
             Step::Operator => chains.last_mut().into_iter().for_each(|n| *n += 1),
-            Step::Relation => relations += 1,
+            Step::Join => joins += 1,
+            Step::SetOperation => set_operations += 1,
             Step::Close | Step::Other => {}
         }
         let refuse = |what: String| Err(source.error(what, token.span));
@@ -82,8 +91,36 @@ pub(super) fn check_bounds(tokens: &[TokenWithSpan], source: &Source) -> Result<
         if chains.last().is_some_and(|n| *n > MAX_CHAIN) {
             return refuse(format!("the expression has more than {MAX_CHAIN} operators in a row"));
         }
-        if relations > MAX_RELATIONS {
-            return refuse(format!("the statement has more than {MAX_RELATIONS} joins and set operations"));
+        if joins > MAX_JOINS {
+            return refuse(format!("the statement has more than {MAX_JOINS} joins"));
+        }
+        if set_operations > MAX_SET_OPERATIONS {
+            return refuse(format!("the statement has more than {MAX_SET_OPERATIONS} set operations"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses queries that are nested too deeply, or in so many brackets that they would be read again and again.
+fn check_readings(tokens: &[TokenWithSpan], source: &Source) -> Result<(), SqlError> {
+    // For each open bracket: how often what is in it is read, and in how many queries it is.
+    let mut open = vec![(1_usize, 0_usize)];
+    let mut run = 0;
+    for (token, next) in tokens.iter().zip(tokens.iter().skip(1)) {
+        run = if token.token == Token::LParen { run + 1 } else { 0 };
+        match token.token {
+            Token::LParen => {
+                let query = ["SELECT", "WITH", "VALUES"].iter().any(|word| is_word(&next.token, word));
+                let (readings, depth) = open.last().copied().unwrap_or((1, 0));
+                let (readings, depth) =
+                    if query { (readings.saturating_mul(run), depth + 1) } else { (readings, depth) };
+                if readings > MAX_READINGS || depth > MAX_QUERIES {
+                    return Err(source.error("queries are nested too deeply, or in too many brackets", token.span));
+                }
+                open.push((readings, depth));
+            }
+            Token::RParen if open.len() > 1 => drop(open.pop()),
+            _ => {}
         }
     }
     Ok(())
@@ -95,7 +132,8 @@ enum Step {
     Close,
     Restart,
     Operator,
-    Relation,
+    Join,
+    SetOperation,
     Other,
 }
 
@@ -112,8 +150,10 @@ fn step(token: &Token) -> Step {
 
 fn word_step(word: &str) -> Step {
     let is = |words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
-    if is(&["UNION", "EXCEPT", "INTERSECT", "MINUS", "JOIN", "APPLY", "PIVOT", "UNPIVOT"]) {
-        Step::Relation
+    if is(&["UNION", "EXCEPT", "INTERSECT", "MINUS"]) {
+        Step::SetOperation
+    } else if is(&["JOIN", "APPLY", "PIVOT", "UNPIVOT"]) {
+        Step::Join
     } else if is(&["AND", "OR", "NOT", "IS", "IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR"])
         || is(&["AT", "OVERLAPS", "MEMBER", "COLLATE"])
     {

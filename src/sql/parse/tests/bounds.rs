@@ -57,7 +57,7 @@ fn what_is_within_the_bounds_is_taken() {
             format!("SELECT {}1{}", "CASE WHEN a THEN ".repeat(40), " END".repeat(40)),
             format!("{}SELECT 1{}", "SELECT * FROM (".repeat(20), ")".repeat(20)),
             format!("SELECT CAST(a AS {}INT{})", "ARRAY<".repeat(31), ">".repeat(31)),
-            format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(200)),
+            format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(64)),
             format!("SELECT a IN (1{})", ", 1".repeat(50_000)),
             format!("VALUES (1, 'a'){}", ", (2, 'b')".repeat(10_000)),
         ];
