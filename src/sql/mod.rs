@@ -1,7 +1,9 @@
 //! SQL text to logical plans: dialect, statements, catalog, functions, types.
 
 pub mod ast;
+pub mod dialect;
 pub mod functions;
+pub mod parse;
 
 mod catalog;
 mod describe;
