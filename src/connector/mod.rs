@@ -14,7 +14,12 @@ use async_trait::async_trait;
 use crate::Result;
 use crate::change::ChangeBatch;
 
+pub mod blackhole;
+pub mod clock;
 pub mod options;
+mod pace;
+pub mod print;
+pub mod text;
 
 pub use options::{OptionKind, OptionSpec, Options};
 
