@@ -16,6 +16,7 @@ use crate::change::ChangeBatch;
 
 pub mod blackhole;
 pub mod clock;
+pub mod nexmark;
 pub mod options;
 mod pace;
 pub mod print;
