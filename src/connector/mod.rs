@@ -16,6 +16,7 @@ use crate::change::ChangeBatch;
 
 pub mod blackhole;
 pub mod clock;
+pub mod datagen;
 pub mod nexmark;
 pub mod options;
 mod pace;
@@ -176,6 +177,16 @@ impl Connectors {
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
+}
+
+/// The connectors that come with the library.
+pub fn builtin() -> Connectors {
+    let mut connectors = Connectors::default();
+    connectors.register(Arc::new(blackhole::Blackhole));
+    connectors.register(Arc::new(datagen::Datagen::default()));
+    connectors.register(Arc::new(nexmark::Nexmark));
+    connectors.register(Arc::new(print::Print::default()));
+    connectors
 }
 
 /// An empty batch schema's worth of rows: `rows` rows without columns.
