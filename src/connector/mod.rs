@@ -14,9 +14,16 @@ use async_trait::async_trait;
 use crate::Result;
 use crate::change::ChangeBatch;
 
+pub mod blackhole;
+pub mod clock;
+pub mod datagen;
+pub mod nexmark;
 pub mod options;
 pub mod projection;
 pub mod values;
+mod pace;
+pub mod print;
+pub mod text;
 
 pub use options::{OptionKind, OptionSpec, Options};
 
@@ -184,6 +191,16 @@ impl Connectors {
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
+}
+
+/// The connectors that come with the library.
+pub fn builtin() -> Connectors {
+    let mut connectors = Connectors::default();
+    connectors.register(Arc::new(blackhole::Blackhole));
+    connectors.register(Arc::new(datagen::Datagen::default()));
+    connectors.register(Arc::new(nexmark::Nexmark));
+    connectors.register(Arc::new(print::Print::default()));
+    connectors
 }
 
 /// An empty batch schema's worth of rows: `rows` rows without columns.
