@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use crate::Result;
 use crate::change::ChangeBatch;
 
+pub mod filesystem;
 pub mod options;
 
 pub use options::{OptionKind, OptionSpec, Options};
