@@ -16,9 +16,13 @@ use crate::connector::options::nearest;
 use crate::connector::{OptionSpec, Options};
 use crate::{Error, Result};
 
+pub mod arrow_ipc;
+mod batches;
+pub mod csv;
+mod fit;
 pub mod json;
 mod leaf;
-
+pub mod parquet;
 pub mod records;
 mod render;
 mod text;
@@ -153,7 +157,7 @@ pub trait FileFormat: Send + Sync + std::fmt::Debug {
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>>;
 }
 
-const FILE_FORMATS: [&dyn FileFormat; 1] = [&json::Json];
+const FILE_FORMATS: [&dyn FileFormat; 4] = [&json::Json, &csv::Csv, &parquet::Parquet, &arrow_ipc::Arrow];
 
 /// The file format of that name.
 ///

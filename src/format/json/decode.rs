@@ -1,53 +1,40 @@
 //! JSON records, one a line, to batches.
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use super::cursor::{Cursor, Reason};
 use super::node::{Reading, RowNode};
-use crate::format::{BATCH_ROWS, Decoder};
+use crate::format::Decoder;
+use crate::format::batches::{Batches, Columns, MAX_RECORD};
 use crate::{Error, Result};
 
-/// How long a record may be, in bytes.
-const MAX_RECORD: usize = 64 << 20;
 /// How many bytes are looked at together, so that a full batch leaves little that was checked for nothing.
 const WINDOW: usize = 64 << 10;
-/// From how many bytes on a batch is full, however few rows it has.
-const BATCH_BYTES: usize = 16 << 20;
-
 /// Decodes lines of JSON.
 pub(super) struct JsonDecoder {
-    schema: SchemaRef,
-    root: RowNode,
-    /// Rows that lie complete in `root`.
-    rows: usize,
-    /// Rows that were taken out of `root` when a bad record left a part of itself there.
-    chunks: Vec<RecordBatch>,
-    /// All rows since the last flush, and their bytes.
-    batch: (usize, usize),
+    batches: Batches<RowNode>,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     line: u64,
-    ignore_errors: bool,
-    skipped: u64,
+}
+
+impl Columns for RowNode {
+    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<RecordBatch> {
+        self.finish_batch(schema, rows)
+    }
 }
 
 impl JsonDecoder {
     pub(super) fn new(schema: SchemaRef, reading: Reading, ignore_errors: bool) -> Result<Self> {
         let root = RowNode::new(schema.fields(), reading)?;
-        let (chunks, partial) = (Vec::new(), Vec::new());
-        Ok(Self { schema, root, rows: 0, chunks, batch: (0, 0), partial, line: 0, ignore_errors, skipped: 0 })
-    }
-
-    fn is_full(&self) -> bool {
-        self.batch.0 >= BATCH_ROWS || self.batch.1 >= BATCH_BYTES
+        Ok(Self { batches: Batches::new(root, schema, ignore_errors), partial: Vec::new(), line: 0 })
     }
 
     /// Whole lines, perhaps the last without its end; returns how many bytes were taken before the batch was full.
     fn lines(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut taken = 0;
-        while let Some(rest) = bytes.get(taken..).filter(|r| !r.is_empty() && !self.is_full()) {
+        while let Some(rest) = bytes.get(taken..).filter(|r| !r.is_empty() && !self.batches.is_full()) {
             taken += match std::str::from_utf8(rest) {
                 Ok(text) => self.text(text)?,
                 Err(e) => self.broken_text(rest, e.valid_up_to())?,
@@ -63,27 +50,25 @@ impl JsonDecoder {
             return self.text(&String::from_utf8_lossy(good));
         }
         self.line += 1;
-        self.bad_record("no valid UTF-8".into())?;
+        self.batches.bad_record(self.line, "no valid UTF-8".into())?;
         Ok(bad.iter().position(|b| *b == b'\n').map_or(bad.len(), |n| n + 1))
     }
 
     fn text(&mut self, text: &str) -> Result<usize> {
         let mut cursor = Cursor::new(text);
-        while cursor.position() < text.len() && !self.is_full() {
+        while cursor.position() < text.len() && !self.batches.is_full() {
             let start = cursor.position();
             self.line += 1;
             if self.line == 1 {
                 cursor.skip_byte_order_mark();
             }
             match self.record(&mut cursor) {
-                Ok(is_row) => {
-                    self.rows += usize::from(is_row);
-                    self.batch.0 += usize::from(is_row);
-                }
-                Err(reason) => self.bad_record(reason)?,
+                Ok(true) => self.batches.row(),
+                Ok(false) => {}
+                Err(reason) => self.batches.bad_record(self.line, reason)?,
             }
             cursor.next_line();
-            self.batch.1 += cursor.position() - start;
+            self.batches.bytes(cursor.position() - start);
         }
         Ok(cursor.position())
     }
@@ -95,27 +80,13 @@ impl JsonDecoder {
         }
         let is_row = !cursor.take_null();
         if is_row {
-            self.root.read(cursor)?;
+            self.batches.columns.read(cursor)?;
         }
         if cursor.peek() == b'\n' {
             return Ok(is_row);
         }
         // The row is complete, but it is not the whole line: it counts as a part of a bad record.
         Err(cursor.unexpected("the end of the line"))
-    }
-
-    /// Drops what the record has left in the columns, by taking out the complete rows; or gives up.
-    fn bad_record(&mut self, reason: Reason) -> Result<()> {
-        if !self.ignore_errors {
-            return Err(Error::record(format!("line {}", self.line), reason));
-        }
-        self.skipped += 1;
-        let chunk = self.root.finish_batch(&self.schema, self.rows)?;
-        self.rows = 0;
-        if chunk.num_rows() > 0 {
-            self.chunks.push(chunk);
-        }
-        Ok(())
     }
 
     fn keep_partial(&mut self, bytes: &[u8]) -> Result<()> {
@@ -144,7 +115,7 @@ impl JsonDecoder {
 impl Decoder for JsonDecoder {
     fn decode(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut taken = 0;
-        while let Some(rest) = bytes.get(taken..).filter(|r| !r.is_empty() && !self.is_full()) {
+        while let Some(rest) = bytes.get(taken..).filter(|r| !r.is_empty() && !self.batches.is_full()) {
             let window = &rest[..rest.len().min(WINDOW)];
             taken += if !self.partial.is_empty() {
                 self.complete_partial(window)?
@@ -164,23 +135,10 @@ impl Decoder for JsonDecoder {
     }
 
     fn flush(&mut self) -> Result<Option<RecordBatch>> {
-        let rows = std::mem::take(&mut self.batch).0;
-        if rows == 0 {
-            return Ok(None);
-        }
-        let last = self.root.finish_batch(&self.schema, std::mem::take(&mut self.rows))?;
-        if self.chunks.is_empty() {
-            return Ok(Some(last));
-        }
-        let mut chunks = std::mem::take(&mut self.chunks);
-        chunks.push(last);
-        if self.schema.fields().is_empty() {
-            return crate::connector::rows_without_columns(SchemaRef::clone(&self.schema), rows).map(Some);
-        }
-        Ok(Some(concat_batches(&self.schema, &chunks)?))
+        self.batches.flush()
     }
 
     fn skipped(&self) -> u64 {
-        self.skipped
+        self.batches.skipped()
     }
 }
