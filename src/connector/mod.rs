@@ -18,6 +18,7 @@ pub mod blackhole;
 pub mod clock;
 pub mod datagen;
 pub mod nexmark;
+pub mod filesystem;
 pub mod options;
 pub mod projection;
 pub mod values;

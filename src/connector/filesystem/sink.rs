@@ -1,0 +1,171 @@
+//! Batches to files.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::discover::Location;
+use super::layout::{escape, stored_schema};
+use super::part::Part;
+use super::{PATH, ROLL_INTERVAL, ROLL_SIZE, default_partition, format_of, joined};
+use crate::change::ChangeBatch;
+use crate::connector::{Options, Sink, TableDescriptor};
+use crate::format::{FileFormat, value_to_text};
+use crate::{Error, Result};
+
+/// How many partitions have a file open at once; of more, the oldest file is ended.
+const MAX_OPEN: usize = 128;
+
+/// Writes a table's files. The writing blocks and so is done on a thread for that; a failure there ends the sink.
+pub(super) struct FileSink {
+    writer: Option<Writer>,
+}
+
+/// The part of the sink that blocks.
+struct Writer {
+    directory: PathBuf,
+    format: &'static dyn FileFormat,
+    options: Options,
+    /// The columns that stand in files, and their indices in the rows.
+    stored: SchemaRef,
+    stored_columns: Vec<usize>,
+    /// The partition columns: name and index in the rows.
+    partition_keys: Vec<(String, usize)>,
+    default_partition: String,
+    roll_size: u64,
+    roll_interval: Duration,
+    /// The open file of each partition, by the partition's directory.
+    open: BTreeMap<String, Part>,
+    /// What tells this run's files from those of others.
+    run: String,
+    files: u64,
+}
+
+impl FileSink {
+    pub(super) fn open(table: &TableDescriptor) -> Result<Self> {
+        if let Some(written) = table.metadata.iter().find(|m| !m.is_virtual) {
+            let message = format!("metadata '{}' cannot be written; declare the column VIRTUAL", written.key);
+            return Err(Error::Option(message));
+        }
+        let stored = stored_schema(table);
+        let columns = 0..table.schema.fields().len() - table.metadata.len();
+        let key = |i: &usize| Some((table.schema.fields().get(*i)?.name().clone(), *i));
+        let options = &table.options;
+        let writer = Writer {
+            directory: Location::parse(options.require(PATH)?)?.directory()?,
+            format: format_of(table)?,
+            stored_columns: columns.filter(|i| !table.partition_keys.contains(i)).collect(),
+            stored,
+            partition_keys: table.partition_keys.iter().filter_map(key).collect(),
+            default_partition: default_partition(options).to_owned(),
+            roll_size: options.memory(ROLL_SIZE)?.unwrap_or(128 << 20),
+            roll_interval: options.duration(ROLL_INTERVAL)?.unwrap_or(Duration::from_secs(30 * 60)),
+            open: BTreeMap::new(),
+            run: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            files: 0,
+            options: options.clone(),
+        };
+        Ok(Self { writer: Some(writer) })
+    }
+
+    async fn blocking(&mut self, work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Error::internal("a file sink was used after its failure or end"));
+        };
+        let task = tokio::task::spawn_blocking(move || work(&mut writer).map(|()| writer));
+        self.writer = Some(joined(task.await)??);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Sink for FileSink {
+    async fn write(&mut self, changes: ChangeBatch) -> Result<()> {
+        let now = Instant::now();
+        self.blocking(move |w| w.write(&changes, now)).await
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let is_due = self.writer.as_ref().is_some_and(|w| w.open.values().any(|p| w.is_due(p, now)));
+        if is_due { self.blocking(move |w| w.roll(now)).await } else { Ok(()) }
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        self.blocking(|w| std::mem::take(&mut w.open).into_values().try_for_each(Part::publish)).await
+    }
+}
+
+impl Writer {
+    fn write(&mut self, changes: &ChangeBatch, now: Instant) -> Result<()> {
+        if self.partition_keys.is_empty() {
+            self.write_partition(String::new(), changes, now)?;
+        } else {
+            for (partition, rows) in self.split(changes)? {
+                self.write_partition(partition, &changes.take(&rows.into())?, now)?;
+            }
+        }
+        self.roll(now)
+    }
+
+    /// The rows of each partition, by its directory.
+    fn split(&self, changes: &ChangeBatch) -> Result<BTreeMap<String, Vec<u32>>> {
+        let mut partitions = BTreeMap::<String, Vec<u32>>::new();
+        let mut path = String::new();
+        for row in 0..changes.num_rows() {
+            path.clear();
+            for (name, column) in &self.partition_keys {
+                escape(name, &mut path);
+                path.push('=');
+                let value = value_to_text(changes.rows.column(*column), row)?.filter(|v| !v.is_empty());
+                escape(value.as_deref().unwrap_or(&self.default_partition), &mut path);
+                path.push('/');
+            }
+            match partitions.get_mut(&path) {
+                Some(rows) => rows.push(row as u32),
+                None => drop(partitions.insert(path.clone(), vec![row as u32])),
+            }
+        }
+        Ok(partitions)
+    }
+
+    fn write_partition(&mut self, partition: String, changes: &ChangeBatch, now: Instant) -> Result<()> {
+        if changes.num_rows() == 0 {
+            return Ok(());
+        }
+        let changes = changes.with_rows(changes.rows.project(&self.stored_columns)?);
+        if let Some(part) = self.open.get_mut(&partition) {
+            return part.write(&changes);
+        }
+        if self.open.len() >= MAX_OPEN {
+            self.end_oldest()?;
+        }
+        let name = format!("part-{}-{}.{}", self.run, self.files, self.format.name());
+        self.files += 1;
+        let directory = self.directory.join(&partition);
+        let mut part = Part::create(&directory, &name, self.format, &self.stored, &self.options, now)?;
+        part.write(&changes)?;
+        self.open.insert(partition, part);
+        Ok(())
+    }
+
+    fn end_oldest(&mut self) -> Result<()> {
+        let oldest = self.open.iter().min_by_key(|(_, p)| p.opened).map(|(k, _)| k.clone());
+        oldest.and_then(|k| self.open.remove(&k)).map_or(Ok(()), Part::publish)
+    }
+
+    fn is_due(&self, part: &Part, now: Instant) -> bool {
+        part.size() >= self.roll_size || now.saturating_duration_since(part.opened) >= self.roll_interval
+    }
+
+    /// Ends the files that are large or old enough.
+    fn roll(&mut self, now: Instant) -> Result<()> {
+        let due: Vec<String> = self.open.iter().filter(|(_, p)| self.is_due(p, now)).map(|(k, _)| k.clone()).collect();
+        due.iter().filter_map(|k| self.open.remove(k)).try_for_each(Part::publish)
+    }
+}

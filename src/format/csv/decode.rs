@@ -1,0 +1,150 @@
+//! Lines of values to batches.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+
+use super::Dialect;
+use super::column::Column;
+use super::split::{Event, Splitter};
+use crate::connector::rows_without_columns;
+use crate::format::Decoder;
+use crate::format::batches::{Batches, Columns, MAX_RECORD};
+use crate::format::fit::fit;
+use crate::{Error, Result};
+
+/// Decodes records of values.
+pub(super) struct CsvDecoder {
+    splitter: Splitter,
+    dialect: Dialect,
+    batches: Batches<Vec<Read>>,
+    projection: SchemaRef,
+    /// How many values a record has.
+    width: usize,
+    /// The line on which the record began.
+    first_line: u64,
+    /// How many bytes of a byte order mark at the beginning have been seen; 3 when it is settled.
+    mark: usize,
+}
+
+/// A column that is read: its position in the record, and its values so far.
+struct Read {
+    position: usize,
+    name: String,
+    column: Column,
+}
+
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+impl Columns for Vec<Read> {
+    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<RecordBatch> {
+        let columns = self.iter_mut().map(|r| r.column.finish(rows)).collect::<Result<Vec<_>>>()?;
+        if columns.is_empty() {
+            return rows_without_columns(SchemaRef::clone(schema), rows);
+        }
+        Ok(RecordBatch::try_new(SchemaRef::clone(schema), columns)?)
+    }
+}
+
+impl CsvDecoder {
+    pub(super) fn new(table: &SchemaRef, projection: SchemaRef, dialect: Dialect, ignore_errors: bool) -> Result<Self> {
+        let mut fields: Vec<FieldRef> = Vec::new();
+        let mut columns = Vec::new();
+        for wanted in projection.fields() {
+            let (position, stored) = table
+                .column_with_name(wanted.name())
+                .ok_or_else(|| Error::internal(format!("no column '{}' in the table", wanted.name())))?;
+            // Of a ROW all parts must be read, since they have no names; the wanted ones are picked at the end.
+            let field = if matches!(wanted.data_type(), DataType::Struct(_)) { stored } else { wanted.as_ref() };
+            columns.push(Read { position, name: wanted.name().clone(), column: Column::new(field)? });
+            fields.push(field.clone().into());
+        }
+        let read = SchemaRef::new(arrow::datatypes::Schema::new(fields));
+        Ok(Self {
+            splitter: Splitter::new(dialect.clone()),
+            dialect,
+            batches: Batches::new(columns, read, ignore_errors),
+            projection,
+            width: table.fields().len(),
+            first_line: 1,
+            mark: 0,
+        })
+    }
+
+    fn event(&mut self, event: Event) -> Result<()> {
+        let outcome = match event {
+            Event::More => return Ok(()),
+            Event::Record => self.record(),
+            Event::Bad => Err("text behind a closing quote, or a quote that is not closed".into()),
+        };
+        let line = std::mem::replace(&mut self.first_line, self.splitter.line);
+        match outcome {
+            Ok(()) => self.batches.row(),
+            Err(reason) => {
+                self.splitter.abandon();
+                self.batches.bad_record(line, reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self) -> Result<(), String> {
+        let Splitter { text, ends, .. } = &self.splitter;
+        if ends.len() != self.width {
+            return Err(format!("expected {} values, found {}", self.width, ends.len()));
+        }
+        let text = std::str::from_utf8(text).map_err(|_| "no valid UTF-8")?;
+        for read in &mut self.batches.columns {
+            let start = read.position.checked_sub(1).and_then(|p| ends.get(p)).map_or(0, |e| e.0);
+            let (end, quoted) = ends.get(read.position).copied().unwrap_or_default();
+            let value = text.get(start..end).ok_or("no valid UTF-8")?;
+            read.column
+                .append(value, quoted, &self.dialect)
+                .map_err(|reason| format!("column '{}': {reason}", read.name))?;
+        }
+        Ok(())
+    }
+
+    /// How many of the first bytes belong to a byte order mark.
+    fn byte_order_mark(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while self.mark < BYTE_ORDER_MARK.len() && bytes.get(taken).is_some() {
+            if bytes.get(taken) != BYTE_ORDER_MARK.get(self.mark) {
+                self.mark = BYTE_ORDER_MARK.len();
+                break;
+            }
+            self.mark += 1;
+            taken += 1;
+        }
+        taken
+    }
+}
+
+impl Decoder for CsvDecoder {
+    fn decode(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mut taken = self.byte_order_mark(bytes);
+        while let Some(rest) = bytes.get(taken..).filter(|r| !r.is_empty() && !self.batches.is_full()) {
+            let (count, event) = self.splitter.step(rest);
+            taken += count;
+            self.batches.bytes(count);
+            if self.splitter.text.len() > MAX_RECORD {
+                let reason = format!("the record is longer than {} MiB", MAX_RECORD >> 20);
+                return Err(Error::record(format!("line {}", self.first_line), reason));
+            }
+            self.event(event)?;
+        }
+        Ok(taken)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let event = self.splitter.finish();
+        self.event(event)
+    }
+
+    fn flush(&mut self) -> Result<Option<RecordBatch>> {
+        self.batches.flush()?.map(|b| fit(&b, &self.projection)).transpose()
+    }
+
+    fn skipped(&self) -> u64 {
+        self.batches.skipped()
+    }
+}

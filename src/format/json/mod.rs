@@ -1,0 +1,106 @@
+//! `json`: one JSON object a line.
+//!
+//! Decoding builds only the columns that are read, in one pass and without a tree or tape between, and reads values as
+//! Flink does: text that holds a number into a number, a number or a whole object into a STRING, base64 into BYTES.
+
+use std::fs::File;
+
+use arrow::datatypes::SchemaRef;
+
+use super::records::{RecordReader, RecordWriter};
+use super::render::Writing;
+use super::text::TimeStyle;
+use super::{Decoder, Encoder, FileFormat, FileReader, FileWriter, RecordFormat};
+use crate::connector::{OptionKind, OptionSpec, Options};
+use crate::{Error, Result};
+
+mod cursor;
+mod decode;
+mod encode;
+mod node;
+
+/// The format `json`.
+#[derive(Debug, Clone, Copy)]
+pub struct Json;
+
+const IGNORE_ERRORS: &str = "json.ignore-parse-errors";
+const FAIL_ON_MISSING: &str = "json.fail-on-missing-field";
+const TIMESTAMPS: &str = "json.timestamp-format.standard";
+const NULL_KEYS: &str = "json.map-null-key.mode";
+const NULL_KEY_LITERAL: &str = "json.map-null-key.literal";
+const PLAIN_DECIMALS: &str = "json.encode.decimal-as-plain-number";
+
+impl RecordFormat for Json {
+    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
+        let reading = node::Reading {
+            style: time_style(options)?,
+            fail_on_missing: options.boolean(FAIL_ON_MISSING)?.unwrap_or(false),
+        };
+        let ignore_errors = options.boolean(IGNORE_ERRORS)?.unwrap_or(false);
+        Ok(Box::new(decode::JsonDecoder::new(projection, reading, ignore_errors)?))
+    }
+
+    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(encode::JsonEncoder::new(Writing {
+            style: time_style(options)?,
+            plain_decimals: options.boolean(PLAIN_DECIMALS)?.unwrap_or(false),
+        })))
+    }
+}
+
+impl FileFormat for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        vec![
+            OptionSpec::optional(IGNORE_ERRORS, OptionKind::Boolean),
+            OptionSpec::optional(FAIL_ON_MISSING, OptionKind::Boolean),
+            OptionSpec::optional(TIMESTAMPS, OptionKind::Text),
+            OptionSpec::optional(NULL_KEYS, OptionKind::Text),
+            OptionSpec::optional(NULL_KEY_LITERAL, OptionKind::Text),
+            OptionSpec::optional(PLAIN_DECIMALS, OptionKind::Boolean),
+        ]
+    }
+
+    /// A map's keys are never NULL here, so what `json.map-null-key.mode` says never comes to pass; it is only checked.
+    fn check(&self, options: &Options) -> Result<()> {
+        time_style(options)?;
+        let flag = |key| options.boolean(key).map(|v| v.unwrap_or(false));
+        if flag(IGNORE_ERRORS)? && flag(FAIL_ON_MISSING)? {
+            return Err(Error::Option(format!("'{IGNORE_ERRORS}' and '{FAIL_ON_MISSING}' cannot both be true")));
+        }
+        match options.get(NULL_KEYS).map(str::to_ascii_uppercase).as_deref() {
+            None | Some("FAIL" | "DROP" | "LITERAL") => Ok(()),
+            Some(other) => {
+                Err(Error::Option(format!("option '{NULL_KEYS}' = '{other}': expected FAIL, DROP or LITERAL")))
+            }
+        }
+    }
+
+    fn reader(
+        &self,
+        file: File,
+        table: &SchemaRef,
+        projection: SchemaRef,
+        options: &Options,
+    ) -> Result<Box<dyn FileReader>> {
+        Ok(Box::new(RecordReader::new(file, self.decoder(table, projection, options)?)))
+    }
+
+    fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>> {
+        Ok(Box::new(RecordWriter::new(file, self.encoder(schema, options)?)))
+    }
+}
+
+fn time_style(options: &Options) -> Result<TimeStyle> {
+    match options.get(TIMESTAMPS) {
+        None | Some("SQL") => Ok(TimeStyle::Sql),
+        Some("ISO-8601") => Ok(TimeStyle::Iso),
+        Some(other) => Err(Error::Option(format!("option '{TIMESTAMPS}' = '{other}': expected 'SQL' or 'ISO-8601'"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
