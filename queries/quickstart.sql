@@ -7,11 +7,11 @@
 -- Expected: four rows, for three whole minutes with 2,760,000 bids each and a last one of 20 seconds with 920,000.
 CREATE TABLE nexmark (
   event_type INT,
-  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING>,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
              `dateTime` TIMESTAMP(3), extra STRING>,
   auction ROW<id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT,
               `dateTime` TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>,
+  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING>,
   `dateTime` AS CASE WHEN event_type = 0 THEN person.`dateTime`
                      WHEN event_type = 1 THEN auction.`dateTime`
                      ELSE bid.`dateTime` END,

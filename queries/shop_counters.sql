@@ -12,6 +12,6 @@ CREATE TABLE sales (
   WATERMARK FOR ts AS ts - INTERVAL '10' MINUTE
 ) WITH ('connector' = 'filesystem', 'path' = 'queries/data/sales.csv', 'format' = 'csv');
 
-SELECT department, window_end AS until, COUNT(*) AS sales, SUM(amount) AS amount
+SELECT department, window_end AS up_to, COUNT(*) AS sales, SUM(amount) AS amount
 FROM TABLE(CUMULATE(TABLE sales, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '1' DAY))
 GROUP BY department, window_start, window_end;

@@ -23,9 +23,9 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
        `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
 
-CREATE TABLE result (
+CREATE TABLE nexmark_result (
   auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3), extra STRING
 ) WITH ('connector' = 'blackhole');
 
-INSERT INTO result
+INSERT INTO nexmark_result
 SELECT auction, bidder, 0.908 * price AS price, `dateTime`, extra FROM bids;

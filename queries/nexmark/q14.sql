@@ -1,6 +1,6 @@
 -- Nexmark q14, calculation: a filter, decimals, a CASE over the hour, and characters counted. The public query counts
 -- with a function of its own in Java; this one with functions that are there.
--- Expected: about one bid in four.
+-- Expected: somewhat more than one bid in four.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
@@ -24,11 +24,11 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
        `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
 
-CREATE TABLE result (
+CREATE TABLE nexmark_result (
   auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), bidTimeType STRING, `dateTime` TIMESTAMP(3), extra STRING, c_counts INT
 ) WITH ('connector' = 'blackhole');
 
-INSERT INTO result
+INSERT INTO nexmark_result
 SELECT auction, bidder, 0.908 * price AS price,
        CASE
          WHEN HOUR(`dateTime`) >= 8 AND HOUR(`dateTime`) <= 18 THEN 'dayTime'

@@ -23,11 +23,11 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
        `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
 
-CREATE TABLE result (
+CREATE TABLE nexmark_result (
   auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, dir1 STRING, dir2 STRING, dir3 STRING
 ) WITH ('connector' = 'blackhole');
 
-INSERT INTO result
+INSERT INTO nexmark_result
 SELECT auction, bidder, price, channel,
        SPLIT_INDEX(url, '/', 3) AS dir1,
        SPLIT_INDEX(url, '/', 4) AS dir2,

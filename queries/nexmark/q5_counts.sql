@@ -1,6 +1,6 @@
 -- The counting half of Nexmark q5, hot items: how many bids each auction got in the last ten seconds, every two
 -- seconds. (The whole query joins this with its maximum.)
--- Expected: about half of the bids of each window on one or a few auctions, whose ids end in 00.
+-- Expected: about half of the bids of each window on some sixty auctions, whose ids end in 00.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
@@ -24,11 +24,11 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
        `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
 
-CREATE TABLE result (
+CREATE TABLE nexmark_result (
   auction BIGINT, num BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3)
 ) WITH ('connector' = 'blackhole');
 
-INSERT INTO result
+INSERT INTO nexmark_result
 SELECT auction, COUNT(*) AS num, window_start, window_end
 FROM TABLE(HOP(TABLE bids, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
 GROUP BY auction, window_start, window_end;

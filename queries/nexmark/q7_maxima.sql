@@ -24,11 +24,11 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
        `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
 
-CREATE TABLE result (
+CREATE TABLE nexmark_result (
   price BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3)
 ) WITH ('connector' = 'blackhole');
 
-INSERT INTO result
+INSERT INTO nexmark_result
 SELECT MAX(price), window_start, window_end
 FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
 GROUP BY window_start, window_end;
