@@ -49,7 +49,13 @@ impl Draws {
     /// A number below `bound`, which is at most 2^32.
     #[inline]
     pub(super) fn below(&mut self, bound: u64) -> u64 {
+        high(self.next(), bound)
+    }
+
+    /// 64 bits.
+    #[inline]
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
-        high(mix(self.0), bound)
+        mix(self.0)
     }
 }

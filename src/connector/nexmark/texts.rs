@@ -76,16 +76,23 @@ fn channel(seed: u64, i: u64) -> (String, String) {
     }
 }
 
-/// Appends three to `most - 1` letters, one in thirteen of them `special`; blanks at its ends go.
+/// Appends three to `most - 1` letters, one in thirteen of them `special`; blanks at its ends go. `most` is at most 100.
 pub(super) fn word(out: &mut String, draws: &mut Draws, most: u64, special: char) {
-    let start = out.len();
-    for _ in 0..3 + draws.below(most - 3) {
-        let next = if draws.below(13) == 0 { special } else { letter(draws) };
-        if next != ' ' || out.len() > start {
-            out.push(next);
+    let mut letters = [0; 100];
+    let length = 3 + draws.below(most - 3) as usize;
+    for some in letters[..length].chunks_mut(6) {
+        // A draw is good for six of them: it is read as a fraction, digit by digit to the base 13 * 26.
+        let mut fraction = draws.next();
+        for letter in some {
+            let digit = u128::from(fraction) * 338;
+            fraction = digit as u64;
+            *letter = match (digit >> 64) as u16 {
+                0..26 => special as u8,
+                n => b'a' + (n % 26) as u8,
+            };
         }
     }
-    out.truncate(start + out.get(start..).unwrap_or_default().trim_end().len());
+    out.push_str(std::str::from_utf8(&letters[..length]).unwrap_or_default().trim_matches(' '));
 }
 
 fn pick<'a>(words: &[&'a str], draws: &mut Draws) -> &'a str {

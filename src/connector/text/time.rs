@@ -9,22 +9,17 @@ use crate::{Error, Result};
 
 /// Appends a value of a DATE, TIME, TIMESTAMP or INTERVAL column that is not NULL.
 pub(super) fn write_time(out: &mut String, array: &dyn Array, row: usize) -> Result<()> {
-    let int32 = || array.to_data().buffers().first().map(|b| b.typed_data::<i32>()).and_then(|v| v.get(row)).copied();
-    let int64 = || array.to_data().buffers().first().map(|b| b.typed_data::<i64>()).and_then(|v| v.get(row)).copied();
     let outside = || Error::Execution("a time is outside of what can be printed".into());
     match array.data_type() {
         DataType::Date32 => {
             let date = arrow::temporal_conversions::date32_to_datetime(array.as_primitive::<Date32Type>().value(row));
             write_date(out, date.ok_or_else(outside)?.date());
         }
-        DataType::Time32(unit) => {
-            write_clock(out, time_of_day(i64::from(int32().unwrap_or_default()), unit).ok_or_else(outside)?, false);
-        }
-        DataType::Time64(unit) => {
-            write_clock(out, time_of_day(int64().unwrap_or_default(), unit).ok_or_else(outside)?, false);
+        DataType::Time32(unit) | DataType::Time64(unit) => {
+            write_clock(out, time_of_day(ticks(array, row), unit).ok_or_else(outside)?, false);
         }
         DataType::Timestamp(unit, zone) => {
-            let time = date_time(int64().unwrap_or_default(), unit).ok_or_else(outside)?;
+            let time = date_time(ticks(array, row), unit).ok_or_else(outside)?;
             write_date(out, time.date());
             out.push('T');
             write_clock(out, time.time(), zone.is_some());
@@ -33,7 +28,7 @@ pub(super) fn write_time(out: &mut String, array: &dyn Array, row: usize) -> Res
             }
         }
         DataType::Duration(unit) => {
-            write_duration(out, i128::from(int64().unwrap_or_default()) * i128::from(NANOS / per_second(unit)));
+            write_duration(out, i128::from(ticks(array, row)) * i128::from(NANOS / per_second(unit)));
         }
         DataType::Interval(IntervalUnit::YearMonth) => {
             write_period(out, array.as_primitive::<IntervalYearMonthType>().value(row));
@@ -53,6 +48,25 @@ pub(super) fn write_time(out: &mut String, array: &dyn Array, row: usize) -> Res
         other => return Err(Error::Unsupported(format!("printing a value of type {other}"))),
     }
     Ok(())
+}
+
+/// The number inside a time, in units of its type.
+fn ticks(array: &dyn Array, row: usize) -> i64 {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+    match array.data_type() {
+        DataType::Time32(Second) => array.as_primitive::<Time32SecondType>().value(row).into(),
+        DataType::Time32(_) => array.as_primitive::<Time32MillisecondType>().value(row).into(),
+        DataType::Time64(Microsecond) => array.as_primitive::<Time64MicrosecondType>().value(row),
+        DataType::Time64(_) => array.as_primitive::<Time64NanosecondType>().value(row),
+        DataType::Timestamp(Second, _) => array.as_primitive::<TimestampSecondType>().value(row),
+        DataType::Timestamp(Millisecond, _) => array.as_primitive::<TimestampMillisecondType>().value(row),
+        DataType::Timestamp(Microsecond, _) => array.as_primitive::<TimestampMicrosecondType>().value(row),
+        DataType::Timestamp(Nanosecond, _) => array.as_primitive::<TimestampNanosecondType>().value(row),
+        DataType::Duration(Second) => array.as_primitive::<DurationSecondType>().value(row),
+        DataType::Duration(Millisecond) => array.as_primitive::<DurationMillisecondType>().value(row),
+        DataType::Duration(Microsecond) => array.as_primitive::<DurationMicrosecondType>().value(row),
+        _ => array.as_primitive_opt::<DurationNanosecondType>().map_or(0, |a| a.value(row)),
+    }
 }
 
 const NANOS: i64 = 1_000_000_000;

@@ -1,0 +1,34 @@
+-- The windowed half of Nexmark q7, highest bid: the highest price of every ten seconds. (The whole query joins the bids
+-- of that price.)
+-- Expected: ten rows, each close to 100,000,000.
+CREATE TABLE nexmark (
+  event_type INT,
+  person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
+             `dateTime` TIMESTAMP(3), extra STRING>,
+  auction ROW<id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT,
+              `dateTime` TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>,
+  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING>,
+  `dateTime` AS CASE WHEN event_type = 0 THEN person.`dateTime`
+                     WHEN event_type = 1 THEN auction.`dateTime`
+                     ELSE bid.`dateTime` END,
+  WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
+) WITH (
+  'connector' = 'nexmark',
+  'events.num' = '1000000',
+  'first-event.rate' = '10000',
+  'next-event.rate' = '10000'
+);
+
+CREATE VIEW bids AS
+SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.channel AS channel, bid.url AS url,
+       `dateTime`, bid.extra AS extra
+FROM nexmark WHERE event_type = 2;
+
+CREATE TABLE nexmark_result (
+  price BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3)
+) WITH ('connector' = 'blackhole');
+
+INSERT INTO nexmark_result
+SELECT MAX(price), window_start, window_end
+FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
+GROUP BY window_start, window_end;
