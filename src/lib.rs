@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod connector;
+pub mod engine;
 pub mod error;
 pub mod format;
 pub mod operator;
@@ -14,4 +15,5 @@ pub mod runtime;
 pub mod sql;
 pub mod state;
 
+pub use engine::Engine;
 pub use error::{Error, Result};

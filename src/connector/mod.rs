@@ -15,16 +15,17 @@ use crate::Result;
 use crate::change::ChangeBatch;
 
 pub mod blackhole;
+pub mod channel;
 pub mod clock;
 pub mod datagen;
-pub mod nexmark;
 pub mod filesystem;
+pub mod nexmark;
 pub mod options;
-pub mod projection;
-pub mod values;
 mod pace;
 pub mod print;
+pub mod projection;
 pub mod text;
+pub mod values;
 
 pub use options::{OptionKind, OptionSpec, Options};
 
@@ -199,6 +200,7 @@ pub fn builtin() -> Connectors {
     let mut connectors = Connectors::default();
     connectors.register(Arc::new(blackhole::Blackhole));
     connectors.register(Arc::new(datagen::Datagen::default()));
+    connectors.register(Arc::new(filesystem::FilesystemConnector));
     connectors.register(Arc::new(nexmark::Nexmark));
     connectors.register(Arc::new(print::Print::default()));
     connectors

@@ -3,6 +3,7 @@
 mod aggregate;
 mod compile;
 mod constant;
+mod explain;
 mod narrow;
 mod optimize;
 mod refuse;
@@ -12,5 +13,6 @@ mod window_tvf;
 mod windowed;
 
 pub use compile::{Query, compile};
+pub use explain::explain;
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use window_tvf::WindowTvf;

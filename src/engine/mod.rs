@@ -1,0 +1,245 @@
+//! What embedders hold: an [`Engine`] to declare tables in, feed, query and run scripts on.
+
+mod script;
+
+use std::sync::Arc;
+
+use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use tokio::runtime::{Handle, Runtime};
+
+pub use self::script::{Prepared, Progress};
+use crate::connector::channel::Channels;
+pub use crate::connector::channel::{Input, Output};
+use crate::connector::{Connector, Connectors, builtin};
+use crate::plan::{Query, StreamTable, compile, explain};
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::{Circuit, JobOptions, start};
+pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
+use crate::sql::ast::Located;
+use crate::sql::parse::parse_script;
+use crate::sql::{Outcome, Session, locate_refusal};
+use crate::{Error, Result};
+
+/// Runs Flink SQL in this process.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+/// use millstream::Engine;
+///
+/// let mut engine = Engine::new()?;
+/// engine.execute("CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'channel')")?;
+/// let input = engine.input("numbers")?;
+/// let (job, mut results) = engine.query("SELECT n * 2 FROM numbers WHERE n > 1")?;
+///
+/// let n: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+/// input.blocking_push(RecordBatch::try_from_iter([("n", n)])?)?;
+/// drop(input);
+/// let doubled = results.blocking_next().unwrap();
+/// assert_eq!(doubled.rows.column(0).as_ref(), &Int64Array::from(vec![4, 6]));
+/// engine.block_on(job.wait())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    session: Session,
+    channels: Channels,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+/// Where the tasks of sources and sinks run.
+#[derive(Debug)]
+enum Tasks {
+    Own(Runtime),
+    Callers(Handle),
+}
+
+/// What a statement or script came to.
+#[derive(Debug)]
+pub enum Answer {
+    /// Something was declared or set; perhaps with notes for the user.
+    Done(Vec<String>),
+    /// Rows of text: SHOW, DESCRIBE, EXPLAIN.
+    Rows {
+        /// The columns' names.
+        columns: Vec<String>,
+        /// The rows.
+        rows: Vec<Vec<String>>,
+    },
+    /// A job was started; a bare query's comes with its results.
+    Started(Job, Option<Results>),
+}
+
+impl Engine {
+    /// An engine with the built-in connectors. Its sources and sinks run on the tokio runtime that this is called in, or on
+    /// one of its own.
+    ///
+    /// # Errors
+    /// When no runtime can be started.
+    pub fn new() -> Result<Self> {
+        let tasks = match Handle::try_current() {
+            Ok(handle) => Tasks::Callers(handle),
+            Err(_) => {
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .thread_name("millstream-io")
+                    .enable_all()
+                    .build()
+                    .map_err(|e| Error::io("starting a runtime for sources and sinks", e))?;
+                Tasks::Own(runtime)
+            }
+        };
+        let channels = Channels::default();
+        let mut connectors: Connectors = builtin();
+        connectors.register(Arc::new(channels.clone()));
+        Ok(Self { session: Session::new(connectors), channels, clock: Arc::new(SystemClock), tasks })
+    }
+
+    /// Adds a connector of the embedder's, or puts it in the place of a built-in one.
+    pub fn register_connector(&mut self, connector: Arc<dyn Connector>) {
+        self.session.connectors_mut().register(connector);
+    }
+
+    /// Adds a scalar function.
+    pub fn register_scalar(&mut self, function: ScalarUDF) {
+        self.session.functions_mut().register_scalar(Arc::new(function));
+    }
+
+    /// Adds an aggregate function.
+    pub fn register_aggregate(&mut self, function: AggregateUDF) {
+        self.session.functions_mut().register_aggregate(Arc::new(function));
+    }
+
+    /// Adds a window function.
+    pub fn register_window(&mut self, function: WindowUDF) {
+        self.session.functions_mut().register_window(Arc::new(function));
+    }
+
+    /// Puts another clock in the machine's place, for all jobs started from now on.
+    pub fn set_clock(&mut self, clock: Arc<dyn Clock>) {
+        self.clock = clock;
+    }
+
+    /// Sets a setting, as `SET` does. Gives a note where it will have no effect.
+    ///
+    /// # Errors
+    /// When the value does not fit the key.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+        self.session.set(key, value)
+    }
+
+    /// A table by name.
+    pub fn table(&self, name: &str) -> Option<Arc<StreamTable>> {
+        self.session.table(name)
+    }
+
+    /// Carries out one statement; a query or an insert starts a job.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] with the place, and whatever keeps a job from starting.
+    pub fn execute(&mut self, statement: &str) -> Result<Answer> {
+        let mut statements = parse_script(statement)?.into_iter();
+        let (Some(one), None) = (statements.next(), statements.next()) else {
+            return Err(Error::Option("one statement is expected; Engine::run takes a script".into()));
+        };
+        self.execute_located(&one)
+    }
+
+    fn execute_located(&mut self, statement: &Located) -> Result<Answer> {
+        match self.session.execute(statement)? {
+            Outcome::Done { notes } => Ok(Answer::Done(notes)),
+            Outcome::Rows { columns, rows } => Ok(Answer::Rows { columns, rows }),
+            Outcome::Explain(outcome) => {
+                let circuit = self.compile(queries(*outcome)?, statement)?;
+                let rows = explain(&circuit).lines().map(|l| vec![l.to_string()]).collect();
+                Ok(Answer::Rows { columns: vec!["plan".into()], rows })
+            }
+            outcome => {
+                let circuit = self.compile(queries(outcome)?, statement)?;
+                let (job, mut results) = self.start(circuit)?;
+                Ok(Answer::Started(job, results.pop()))
+            }
+        }
+    }
+
+    /// Starts a bare query.
+    ///
+    /// # Errors
+    /// As [`Engine::execute`]; also when the statement is no query.
+    pub fn query(&mut self, query: &str) -> Result<(Job, Results)> {
+        match self.execute(query)? {
+            Answer::Started(job, Some(results)) => Ok((job, results)),
+            _ => Err(Error::Option("the statement is no query".into())),
+        }
+    }
+
+    /// The end to push rows into a table declared `WITH ('connector' = 'channel')`; ask for it before the job that reads the
+    /// table is started.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn input(&self, table: &str) -> Result<Input> {
+        let table = self.channel_table(table)?;
+        Ok(self.channels.input(&table.descriptor.name, Arc::clone(&table.descriptor.schema)))
+    }
+
+    /// The end to take changes from a table declared `WITH ('connector' = 'channel')`; ask for it before the job that writes
+    /// the table is started.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn output(&self, table: &str) -> Result<Output> {
+        let table = self.channel_table(table)?;
+        Ok(self.channels.output(&table.descriptor.name))
+    }
+
+    fn channel_table(&self, name: &str) -> Result<Arc<StreamTable>> {
+        match self.session.table(name) {
+            Some(table) if table.connector.name() == self.channels.name() => Ok(table),
+            Some(_) => {
+                Err(Error::Option(format!("table '{name}' is no channel: declare it WITH ('connector' = 'channel')")))
+            }
+            None => Err(Error::Option(format!("there is no table '{name}'"))),
+        }
+    }
+
+    fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
+        crate::sql::with_large_stack(|| compile(queries)).map_err(|e| locate_refusal(e, statement))
+    }
+
+    fn start(&self, circuit: Circuit) -> Result<(Job, Vec<Results>)> {
+        let settings = self.session.settings();
+        let options = JobOptions {
+            workers: settings.parallelism().unwrap_or(1),
+            idle_timeout: settings.idle_timeout(),
+            clock: Arc::clone(&self.clock),
+        };
+        start(circuit, options, self.handle())
+    }
+
+    fn handle(&self) -> &Handle {
+        match &self.tasks {
+            Tasks::Own(runtime) => runtime.handle(),
+            Tasks::Callers(handle) => handle,
+        }
+    }
+
+    /// Waits for a future, outside of asynchronous code.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle().block_on(future)
+    }
+}
+
+/// The queries of an outcome.
+fn queries(outcome: Outcome) -> Result<Vec<Query>> {
+    match outcome {
+        Outcome::Query(query) => Ok(vec![Query { plan: query.plan, target: None }]),
+        Outcome::Insert(inserts) => {
+            Ok(inserts.into_iter().map(|i| Query { plan: i.plan, target: Some(i.table) }).collect())
+        }
+        Outcome::Done { .. } | Outcome::Rows { .. } | Outcome::Explain(_) => {
+            Err(Error::internal("a statement without a query was to be run"))
+        }
+    }
+}
