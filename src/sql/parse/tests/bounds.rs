@@ -15,7 +15,7 @@ fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
 #[test]
 fn long_chains_and_deep_nesting_are_errors() {
     on_a_small_stack(|| {
-        for n in [60, 200, 20_000] {
+        for n in [101, 300, 20_000] {
             let scripts = [
                 format!("SELECT {}a", "a + ".repeat(n * 10)),
                 format!("SELECT a{}", " IS NULL".repeat(n * 10)),
@@ -56,6 +56,7 @@ fn what_is_within_the_bounds_is_taken() {
             format!("SELECT {}1{}", "f(a, ".repeat(40), ")".repeat(40)),
             format!("SELECT {}1{}", "CASE WHEN a THEN ".repeat(40), " END".repeat(40)),
             format!("{}SELECT 1{}", "SELECT * FROM (".repeat(20), ")".repeat(20)),
+            format!("{}SELECT 1{}{}", "SELECT * FROM (".repeat(20), " UNION ALL SELECT 1".repeat(64), ")".repeat(20)),
             format!("SELECT CAST(a AS {}INT{})", "ARRAY<".repeat(31), ">".repeat(31)),
             format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(64)),
             format!("SELECT a IN (1{})", ", 1".repeat(50_000)),
