@@ -155,7 +155,7 @@ fn word_step(word: &str) -> Step {
     let is = |words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
     if is(&["UNION", "EXCEPT", "INTERSECT", "MINUS"]) {
         Step::SetOperation
-    } else if is(&["JOIN", "APPLY", "PIVOT", "UNPIVOT"]) {
+    } else if is(&["JOIN", "APPLY", "PIVOT", "UNPIVOT", "LATERAL", "MATCH_RECOGNIZE"]) {
         Step::Join
     } else if is(&["AND", "OR", "NOT", "IS", "IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR"])
         || is(&["AT", "OVERLAPS", "MEMBER", "COLLATE"])

@@ -94,6 +94,22 @@ fn backtracking_ends() {
 }
 
 #[test]
+fn time_grows_with_the_text_only() {
+    let scripts = [
+        "SET;".repeat(100_000),
+        format!("SELECT {}1", "LATERAL TABLE(".repeat(40_000)),
+        format!("SELECT {}1", "MATCH_RECOGNIZE (".repeat(40_000)),
+        format!("SELECT f(a{})", ", KEY 'a' VALUE 1".repeat(20_000)),
+        format!("SELECT f(a{})", ", TRIM(BOTH FROM a)".repeat(20_000)),
+        format!("SELECT f(a{}", ", b => 1".repeat(20_000)),
+        format!("SELECT a IN ({}", "(SELECT 1), ".repeat(20_000)),
+    ];
+    for sql in scripts {
+        let _ = parse_script(&sql);
+    }
+}
+
+#[test]
 fn random_bytes_do_no_harm() {
     let seed = 0x5eed_0001;
     println!("seed {seed}");
