@@ -132,6 +132,7 @@ pub struct ColumnDef {
 }
 
 /// The three kinds of column.
+#[allow(clippy::large_enum_variant, reason = "a table has few columns, and they live as long as its statement")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ColumnKind {
     /// `name TYPE [NOT NULL]`.

@@ -5,7 +5,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::source::Source;
 use super::tokens::{decapitalized, span_at};
-use super::words::{Parsed, is_word};
+use super::words::{FIRM, Parsed, is_word};
 use crate::error::SqlError;
 use crate::sql::dialect::FlinkDialect;
 
@@ -28,6 +28,8 @@ pub(super) struct Attempt<'a> {
 struct Failure {
     message: String,
     place: (u64, u64),
+    /// Whether it is a refusal of our own.
+    firm: bool,
 }
 
 const END: (u64, u64) = (u64::MAX, 0);
@@ -58,9 +60,12 @@ impl Attempt<'_> {
     /// or in the same place for a worse reason; so the innermost part that it had entered is parsed alone, with no way back.
     fn explain(&self, error: ParserError, reached: (u64, u64)) -> Failure {
         if error == ParserError::RecursionLimitExceeded {
-            return Failure { message: "the statement is nested too deeply".into(), place: reached };
+            return Failure { message: "the statement is nested too deeply".into(), place: reached, firm: true };
         }
         let first = failure(error, reached);
+        if first.firm {
+            return first;
+        }
         let furthest = first.place.max(reached);
         let before = |t: &TokenWithSpan| (t.span.start.line, t.span.start.column) < furthest;
         let entries = self.tokens.iter().enumerate().filter(|(_, t)| before(t)).map(|(at, _)| at);
@@ -72,11 +77,15 @@ impl Attempt<'_> {
                 continue;
             }
             let found = failure(error, inner);
-            if found.place >= furthest {
+            if found.firm || found.place >= furthest {
                 return found;
             }
         }
-        if first.place >= reached { first } else { Failure { message: "unexpected".into(), place: reached } }
+        if first.place >= reached {
+            first
+        } else {
+            Failure { message: "unexpected".into(), place: reached, firm: false }
+        }
     }
 
     /// Whether a part begins behind this token that sqlparser may backtrack out of.
@@ -135,13 +144,14 @@ fn failure(error: ParserError, reached: (u64, u64)) -> Failure {
         None if text.ends_with("found: EOF") => (text, END),
         None => (text, reached),
     };
-    let message = message.strip_prefix("sql parser error: ").unwrap_or(&message);
+    let firm = message.starts_with(FIRM);
+    let message = message.trim_start_matches(FIRM);
     let message = match message.strip_suffix(", found: EOF") {
         Some(message) if message.starts_with("Expected: ") => format!("{message}, found the end of the statement"),
         Some(message) => message.to_string(),
         None => message.replace(", found: ", ", found "),
     };
-    Failure { message: decapitalized(&message.replacen("Expected: ", "expected ", 1)), place }
+    Failure { message: decapitalized(&message.replacen("Expected: ", "expected ", 1)), place, firm }
 }
 
 fn take_place(text: &str) -> Option<(&str, (u64, u64))> {

@@ -240,12 +240,8 @@ fn like_option(p: &mut Parser) -> Parsed<(LikeMode, LikeFeature)> {
     let Some((_, feature)) = features.into_iter().find(|(word, _)| eat(p, &[word])) else {
         return p.expected("ALL, CONSTRAINTS, GENERATED, METADATA, OPTIONS, PARTITIONS or WATERMARKS", token);
     };
-    let cannot = match (mode, feature) {
-        (LikeMode::Overwriting, LikeFeature::All | LikeFeature::Constraints | LikeFeature::Partitions) => true,
-        (LikeMode::Overwriting, LikeFeature::Distribution) => true,
-        _ => false,
-    };
-    if cannot {
+    use LikeFeature::{All, Constraints, Distribution, Partitions};
+    if mode == LikeMode::Overwriting && matches!(feature, All | Constraints | Distribution | Partitions) {
         return fail_at(&token, "OVERWRITING is for GENERATED, METADATA, OPTIONS and WATERMARKS");
     }
     Ok((mode, feature))

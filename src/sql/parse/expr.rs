@@ -54,6 +54,7 @@ pub(in crate::sql) fn prefix(p: &mut Parser) -> Parsed<Option<Expr>> {
         Token::LParen if is("CAST") => cast(p, CastKind::Cast).map(Some),
         Token::LParen if is("TRY_CAST") => cast(p, CastKind::TryCast).map(Some),
         Token::LBracket if is("MAP") => map(p).map(Some),
+        Token::LBracket if is("MULTISET") => fail(p, "MULTISET[…] is not supported"),
         Token::Word(_) | Token::LParen if is("TABLE") => table_argument(p).map(Some),
         // sqlparser would take a type here, to any depth.
         Token::Lt if ["ARRAY", "MAP", "ROW", "MULTISET", "STRUCT"].iter().any(|t| is(t)) => {

@@ -107,7 +107,7 @@ fn until_semicolon(tokens: &[TokenWithSpan]) -> usize {
 
 fn prepare(tokens: &[TokenWithSpan], source: &Source) -> Result<Vec<TokenWithSpan>, SqlError> {
     tokens::check_bounds(tokens, source)?;
-    Ok(rewrite::rewrite(tokens.to_vec()))
+    Ok(rewrite::rewrite(tokens))
 }
 
 /// The INSERTs from `start` up to END, and how many tokens that are.

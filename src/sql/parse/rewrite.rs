@@ -4,6 +4,7 @@
 //! - `PATTERN (…) WITHIN INTERVAL '1' HOUR DEFINE …` becomes `PATTERN (…) DEFINE __within AS INTERVAL '1' HOUR, …`.
 //! - `(query) MATCH_RECOGNIZE` becomes `__query((query)) MATCH_RECOGNIZE`.
 //! - `TRIM(LEADING FROM x)` becomes `TRIM(LEADING ' ' FROM x)`.
+//! - `JSON_OBJECT(KEY 'k' VALUE v)` becomes `JSON_OBJECT('k' VALUE v)`.
 //! - `AFTER MATCH SKIP TO x` becomes `AFTER MATCH SKIP TO LAST x`, which is what it means.
 
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -12,7 +13,8 @@ use super::query::{MARK_QUERY, MARK_WITHIN};
 use super::words::is_word;
 
 /// Rewrites a statement's tokens; each keeps its place.
-pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut tokens = small(tokens);
     let mut at = 0;
     while at < tokens.len() {
         if words(&tokens, at, &["LATERAL", "TABLE"]) && is(&tokens, at + 2, &Token::LParen) {
@@ -22,8 +24,6 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             if at > 0 && is(&tokens, at - 1, &Token::RParen) {
                 at += matched_query(&mut tokens, at - 1);
             }
-        } else if words(&tokens, at, &["TRIM"]) && is(&tokens, at + 1, &Token::LParen) {
-            trim(&mut tokens, at + 2);
         }
         at += 1;
     }
@@ -83,14 +83,33 @@ fn matched_query(tokens: &mut Vec<TokenWithSpan>, close: usize) -> usize {
     3
 }
 
-fn trim(tokens: &mut Vec<TokenWithSpan>, at: usize) {
-    let sides = ["LEADING", "TRAILING", "BOTH"];
-    if sides.iter().any(|side| words(tokens, at, &[side, "FROM"])) {
-        if let Some(from) = tokens.get(at + 1) {
-            let blank = TokenWithSpan::new(Token::SingleQuotedString(" ".into()), from.span);
-            tokens.insert(at + 1, blank);
+/// The rewritings of single words, in one pass: there may be many.
+fn small(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut new = Vec::with_capacity(tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        if is_word(&token.token, "KEY") && begins_entry(tokens, at) {
+            continue;
         }
+        if is_word(&token.token, "FROM") && behind_trim(tokens, at) {
+            new.push(TokenWithSpan::new(Token::SingleQuotedString(" ".into()), token.span));
+        }
+        new.push(token.clone());
     }
+    new
+}
+
+/// Whether the KEY that stands here is that of `(KEY 'k' VALUE …` or `, KEY 'k' VALUE …`.
+fn begins_entry(tokens: &[TokenWithSpan], key: usize) -> bool {
+    let before = key.checked_sub(1).is_some_and(|at| is(tokens, at, &Token::LParen) || is(tokens, at, &Token::Comma));
+    let text = tokens.get(key + 1).is_some_and(|t| matches!(t.token, Token::SingleQuotedString(_)));
+    before && text && words(tokens, key + 2, &["VALUE"])
+}
+
+/// Whether the FROM that stands here is that of `TRIM(LEADING FROM …`.
+fn behind_trim(tokens: &[TokenWithSpan], from: usize) -> bool {
+    let Some(trim) = from.checked_sub(3) else { return false };
+    let side = ["LEADING", "TRAILING", "BOTH"].iter().any(|side| words(tokens, trim + 2, &[side]));
+    side && words(tokens, trim, &["TRIM"]) && is(tokens, trim + 1, &Token::LParen)
 }
 
 fn lateral_table(tokens: &mut Vec<TokenWithSpan>, at: usize) {
@@ -114,20 +133,25 @@ fn match_recognize(tokens: &mut Vec<TokenWithSpan>, open: usize) {
         }
         None
     };
-    if let (Some(within), Some(define)) = (top_level(tokens, "WITHIN"), top_level(tokens, "DEFINE")) {
-        if within < define {
-            move_within(tokens, within, define);
-        }
+    if let (Some(within), Some(define)) = (top_level(tokens, "WITHIN"), top_level(tokens, "DEFINE"))
+        && within < define
+    {
+        move_within(tokens, within, define);
     }
     if let Some(skip) = top_level(tokens, "SKIP") {
-        let target = tokens.get(skip + 2).filter(|_| words(tokens, skip + 1, &["TO"]));
-        let known = ["NEXT", "FIRST", "LAST"];
-        if let Some(target) = target.filter(|t| !known.iter().any(|word| is_word(&t.token, word))) {
-            if matches!(target.token, Token::Word(_)) {
-                let last = TokenWithSpan::new(Token::make_keyword("LAST"), target.span);
-                tokens.insert(skip + 2, last);
-            }
-        }
+        skip_to(tokens, skip + 1);
+    }
+}
+
+/// Makes `TO x` into `TO LAST x`.
+fn skip_to(tokens: &mut Vec<TokenWithSpan>, to: usize) {
+    let known = ["NEXT", "FIRST", "LAST"];
+    if !words(tokens, to, &["TO"]) || known.iter().any(|word| words(tokens, to + 1, &[word])) {
+        return;
+    }
+    if let Some(target) = tokens.get(to + 1).filter(|t| matches!(t.token, Token::Word(_))) {
+        let last = TokenWithSpan::new(Token::make_keyword("LAST"), target.span);
+        tokens.insert(to + 1, last);
     }
 }
 

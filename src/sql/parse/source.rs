@@ -1,5 +1,7 @@
 //! The text of a script: places in it, and errors that show them.
 
+use std::cell::Cell;
+
 use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 
 use super::words::position;
@@ -10,12 +12,14 @@ pub(super) struct Source<'a> {
     text: &'a str,
     /// The byte where each line begins.
     lines: Vec<usize>,
+    /// The place looked up last and its byte. Places are looked up in order, and a line may be as long as the script.
+    last: Cell<(Location, usize)>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, lines }
+        Self { text, lines, last: Cell::new((Location { line: 1, column: 1 }, 0)) }
     }
 
     /// The text between two places; the second is the one behind it.
@@ -24,12 +28,17 @@ impl<'a> Source<'a> {
     }
 
     fn offset(&self, at: Location) -> usize {
-        let Some(rest) = self.line_start(at.line).and_then(|start| self.text.get(start..)) else {
-            return self.text.len();
+        let (last, byte) = self.last.get();
+        let (from, column) = if last.line == at.line && last.column <= at.column {
+            (byte, last.column)
+        } else {
+            (self.line_start(at.line).unwrap_or(self.text.len()), 1)
         };
-        let column = usize::try_from(at.column.saturating_sub(1)).unwrap_or(usize::MAX);
-        let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
-        self.text.len() - rest.len() + within
+        let rest = self.text.get(from..).unwrap_or_default();
+        let columns = usize::try_from(at.column.saturating_sub(column)).unwrap_or(usize::MAX);
+        let offset = from + rest.char_indices().nth(columns).map_or(rest.len(), |(at, _)| at);
+        self.last.set((at, offset));
+        offset
     }
 
     fn line_start(&self, line: u64) -> Option<usize> {

@@ -60,10 +60,13 @@ pub(super) fn tokenize(text: &str, source: &Source) -> Result<Vec<TokenWithSpan>
     Ok(tokens)
 }
 
-/// A message as it reads behind a place.
+/// A message as it reads behind a place: its first letter small, unless it begins with a word of SQL.
 pub(super) fn decapitalized(message: &str) -> String {
     let mut chars = message.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(chars).collect(),
+        _ => message.to_string(),
+    }
 }
 
 /// Refuses a statement whose tree would be too large or too deep to walk.
@@ -152,7 +155,7 @@ fn word_step(word: &str) -> Step {
     let is = |words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
     if is(&["UNION", "EXCEPT", "INTERSECT", "MINUS"]) {
         Step::SetOperation
-    } else if is(&["JOIN", "APPLY", "PIVOT", "UNPIVOT"]) {
+    } else if is(&["JOIN", "APPLY", "PIVOT", "UNPIVOT", "LATERAL", "MATCH_RECOGNIZE"]) {
         Step::Join
     } else if is(&["AND", "OR", "NOT", "IS", "IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR"])
         || is(&["AT", "OVERLAPS", "MEMBER", "COLLATE"])

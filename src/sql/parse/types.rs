@@ -186,7 +186,6 @@ fn fixed(name: &str) -> Option<DataType> {
         "BYTES" => DataType::Bytes(None),
         "DATE" => DataType::Date,
         "NULL" => custom("NULL", vec![]),
-        "VARIANT" => return None,
         _ => return None,
     })
 }

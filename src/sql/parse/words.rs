@@ -9,6 +9,9 @@ use crate::error::Position;
 /// The result of parsing a part; the place of an error stands in its text, as sqlparser has it.
 pub(super) type Parsed<T> = Result<T, ParserError>;
 
+/// Stands before a message of ours: what it refuses was read and understood, so no other reading is looked for.
+pub(super) const FIRM: char = '\u{1}';
+
 /// Whether a token is this word, unquoted, in any case.
 pub(super) fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
@@ -46,7 +49,7 @@ pub(super) fn fail<T>(p: &Parser, message: impl std::fmt::Display) -> Parsed<T> 
 /// An error at this token.
 pub(super) fn fail_at<T>(token: &TokenWithSpan, message: impl std::fmt::Display) -> Parsed<T> {
     let eof = if token.token == Token::EOF { ", found: EOF" } else { "" };
-    Err(ParserError::ParserError(format!("{message}{eof}{}", token.span.start)))
+    Err(ParserError::ParserError(format!("{FIRM}{message}{eof}{}", token.span.start)))
 }
 
 /// A text in single quotes.

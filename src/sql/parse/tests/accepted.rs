@@ -66,6 +66,13 @@ pub(super) const QUERIES: &[&str] = &[
     "SELECT LISTAGG(a, ','), JSON_VALUE(a, '$.b'), x'00' FROM t",
     "SELECT (SELECT MAX(a) FROM u), a = ANY (SELECT b FROM v), a > ALL (SELECT b FROM v) FROM t",
     "SELECT größe, _a, a$b, a1 FROM größen",
+    "SELECT YEAR(ts), LEFT(a, 1), REPLACE(a, 'b', 'c'), TRUNCATE(a, 1), IF(a, b, c), FIRST_VALUE(a), GROUPING(a), UUID() FROM t",
+    "SELECT JSON_OBJECT(KEY 'a' VALUE 1, KEY 'b' VALUE 2), JSON_OBJECT('a' VALUE 1 NULL ON NULL), JSON_QUERY(a, '$.b')",
+    "SELECT a.b.c, (a).b, CAST(ROW(1, 'a') AS ROW<x INT, y STRING>).x, ts AT TIME ZONE 'UTC', f(x => 1, y => 'b') FROM t",
+    "SELECT * FROM TABLE(TUMBLE(TABLE (SELECT * FROM t), DESCRIPTOR(`ts`), INTERVAL '1' DAY)) w JOIN u ON w.a = u.a",
+    "SELECT * FROM TABLE(TUMBLE((SELECT * FROM t), DESCRIPTOR(ts), INTERVAL '1' DAY))",
+    "SELECT * FROM TABLE(f(1)) AS t (x), UNNEST(ARRAY[ROW(1, 2)]) AS u (y, z)",
+    "SELECT `value`, `key`, date, one FROM t NATURAL JOIN u CROSS JOIN v",
     MATCH,
     "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES FINAL LAST(A.x) AS y ALL ROWS PER MATCH \
      AFTER MATCH SKIP TO FIRST A PATTERN (A+? B{2,3}? (C | D)*? E??) DEFINE A AS A.x > 1) AS m",

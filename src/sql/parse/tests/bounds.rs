@@ -15,7 +15,7 @@ fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
 #[test]
 fn long_chains_and_deep_nesting_are_errors() {
     on_a_small_stack(|| {
-        for n in [60, 200, 20_000] {
+        for n in [101, 300, 20_000] {
             let scripts = [
                 format!("SELECT {}a", "a + ".repeat(n * 10)),
                 format!("SELECT a{}", " IS NULL".repeat(n * 10)),
@@ -56,6 +56,7 @@ fn what_is_within_the_bounds_is_taken() {
             format!("SELECT {}1{}", "f(a, ".repeat(40), ")".repeat(40)),
             format!("SELECT {}1{}", "CASE WHEN a THEN ".repeat(40), " END".repeat(40)),
             format!("{}SELECT 1{}", "SELECT * FROM (".repeat(20), ")".repeat(20)),
+            format!("{}SELECT 1{}{}", "SELECT * FROM (".repeat(20), " UNION ALL SELECT 1".repeat(64), ")".repeat(20)),
             format!("SELECT CAST(a AS {}INT{})", "ARRAY<".repeat(31), ">".repeat(31)),
             format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(64)),
             format!("SELECT a IN (1{})", ", 1".repeat(50_000)),
@@ -90,6 +91,22 @@ fn backtracking_ends() {
             }
         }
     });
+}
+
+#[test]
+fn time_grows_with_the_text_only() {
+    let scripts = [
+        "SET;".repeat(100_000),
+        format!("SELECT {}1", "LATERAL TABLE(".repeat(40_000)),
+        format!("SELECT {}1", "MATCH_RECOGNIZE (".repeat(40_000)),
+        format!("SELECT f(a{})", ", KEY 'a' VALUE 1".repeat(20_000)),
+        format!("SELECT f(a{})", ", TRIM(BOTH FROM a)".repeat(20_000)),
+        format!("SELECT f(a{}", ", b => 1".repeat(20_000)),
+        format!("SELECT a IN ({}", "(SELECT 1), ".repeat(20_000)),
+    ];
+    for sql in scripts {
+        let _ = parse_script(&sql);
+    }
 }
 
 #[test]
