@@ -1,7 +1,9 @@
 //! SQL text to logical plans: dialect, statements, catalog, functions, types.
 
 pub mod ast;
+pub mod dialect;
 pub mod functions;
+pub mod parse;
 
 mod catalog;
 mod describe;
@@ -18,6 +20,7 @@ mod show_create;
 mod stack;
 mod table;
 mod types;
+mod unnest;
 mod view;
 mod window;
 

@@ -18,8 +18,8 @@ use super::functions::Functions;
 use super::literals::{flink_literal, flink_literals};
 use super::place::{Place, unknown};
 use super::types::simple_type;
-use super::view::ViewSource;
 use super::unnest::fold_unnests;
+use super::view::ViewSource;
 use super::window::FlinkRelations;
 use crate::Result;
 

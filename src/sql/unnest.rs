@@ -54,7 +54,9 @@ impl UnnestCall {
             })
         })?;
         let is_row = match self.array.get_type(&DFSchema::empty())? {
-            DataType::List(element) | DataType::LargeList(element) => matches!(element.data_type(), DataType::Struct(_)),
+            DataType::List(element) | DataType::LargeList(element) => {
+                matches!(element.data_type(), DataType::Struct(_))
+            }
             _ => true,
         };
         let array = match array.data {
@@ -136,23 +138,14 @@ pub(super) fn plan_call(arrays: Vec<SqlExpr>, context: &mut dyn RelationPlannerC
 
 /// `t.row.field`: DataFusion knows no fields of an outer column, so the column is found first and its fields taken.
 fn nested_column(parts: Vec<Ident>, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
-    for taken in (1..parts.len()).rev() {
-        let (column, fields) = parts.split_at(taken + 1);
-        if fields.is_empty() {
-            let whole = context.sql_expr_to_logical_expr(SqlExpr::CompoundIdentifier(column.to_vec()), &DFSchema::empty());
-            match whole {
-                Ok(found @ Expr::OuterReferenceColumn(..)) => return Ok(found),
-                _ => continue,
-            }
-        }
-    }
-    for taken in (1..parts.len()).rev() {
+    for taken in (1..=parts.len()).rev() {
         let (column, fields) = parts.split_at(taken);
         let column = match column {
             [one] => SqlExpr::Identifier(one.clone()),
             more => SqlExpr::CompoundIdentifier(more.to_vec()),
         };
-        if let Ok(found @ Expr::OuterReferenceColumn(..)) = context.sql_expr_to_logical_expr(column, &DFSchema::empty()) {
+        if let Ok(found @ Expr::OuterReferenceColumn(..)) = context.sql_expr_to_logical_expr(column, &DFSchema::empty())
+        {
             return Ok(fields.iter().fold(found, |row, field| field_of(row, &field.value)));
         }
     }
@@ -166,7 +159,7 @@ pub(super) fn fold_unnests(plan: LogicalPlan) -> Result<LogicalPlan> {
             Some(call) => fold_join(&join, call).map(Transformed::yes),
             None => Ok(Transformed::no(LogicalPlan::Join(join))),
         },
-        LogicalPlan::Extension(extension) => match extension.node.downcast_ref::<UnnestCall>() {
+        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<UnnestCall>() {
             Some(call) => {
                 let one_row = LogicalPlanBuilder::empty(true).build()?;
                 call.over(one_row, &call.schema, NullHandling::Drop).map(Transformed::yes)
@@ -200,13 +193,11 @@ fn call_in(plan: &LogicalPlan) -> Option<&UnnestCall> {
         LogicalPlan::Subquery(subquery) => call_in(&subquery.subquery),
         LogicalPlan::Projection(projection) => {
             let call = call_in(&projection.input)?;
-            let plain = |(expr, field): (&Expr, &Arc<Field>)| {
-                matches!(expr.clone().unalias(), Expr::Column(column) if column.name == *field.name())
-            };
+            let plain = |(expr, field): (&Expr, &Arc<Field>)| matches!(expr.clone().unalias(), Expr::Column(column) if column.name == *field.name());
             let same = projection.expr.len() == call.schema.fields().len();
             (same && projection.expr.iter().zip(call.schema.fields()).all(plain)).then_some(call)
         }
-        LogicalPlan::Extension(extension) => extension.node.downcast_ref::<UnnestCall>(),
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<UnnestCall>(),
         _ => None,
     }
 }

@@ -1,0 +1,135 @@
+//! A script's tokens: reading them, bounding them, and cutting them into statements.
+
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
+
+use super::source::Source;
+use super::words::is_word;
+use crate::error::SqlError;
+use crate::sql::dialect::FlinkDialect;
+
+/// The most bytes a script may have.
+const MAX_BYTES: usize = 16 << 20;
+/// The most tokens a statement may have.
+const MAX_TOKENS: usize = 200_000;
+/// How deep brackets may be nested.
+const MAX_BRACKETS: usize = 64;
+/// How many operators may follow each other without a comma or a clause between them. A chain of operators is a tree as
+/// deep as the chain is long, and every walk over it recurses.
+const MAX_CHAIN: usize = 500;
+/// How many set operations and joins a statement may have; they make trees as deep, of plans.
+const MAX_RELATIONS: usize = 200;
+
+/// The tokens of a script, without white space and comments. Hints stay.
+pub(super) fn tokenize(text: &str, source: &Source) -> Result<Vec<TokenWithSpan>, SqlError> {
+    if text.len() > MAX_BYTES {
+        let start = Location { line: 1, column: 1 };
+        let message = format!("the script has {} bytes; at most {MAX_BYTES} are taken", text.len());
+        return Err(source.error(message, Span::new(start, start)));
+    }
+    let dialect = FlinkDialect::default();
+    let all = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| {
+        let at = e.location;
+        source.error(decapitalized(&e.message), Span::new(at, at))
+    })?;
+    let mut tokens: Vec<TokenWithSpan> = Vec::with_capacity(all.len() / 2);
+    for token in all {
+        match &token.token {
+            Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('+') => {
+                if !tokens.last().is_some_and(|last| is_word(&last.token, "SELECT")) {
+                    let message = "table hints are not supported; set the options with WITH or in CREATE TABLE … LIKE";
+                    return Err(source.error(message, token.span));
+                }
+                tokens.push(token);
+            }
+            Token::Whitespace(_) => {}
+            Token::DoubleQuotedString(_) => {
+                let message =
+                    "double quotes have no meaning here: write names in `backquotes`, text in 'single quotes'";
+                return Err(source.error(message, token.span));
+            }
+            _ => tokens.push(token),
+        }
+    }
+    Ok(tokens)
+}
+
+/// A message as it reads behind a place.
+pub(super) fn decapitalized(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Refuses a statement whose tree would be too large or too deep to walk.
+pub(super) fn check_bounds(tokens: &[TokenWithSpan], source: &Source) -> Result<(), SqlError> {
+    if let Some(token) = tokens.get(MAX_TOKENS) {
+        return Err(source.error(format!("the statement has more than {MAX_TOKENS} words and signs"), token.span));
+    }
+    let mut chains = vec![0_usize];
+    let mut relations = 0;
+    for token in tokens {
+        match step(&token.token) {
+            Step::Open => chains.push(0),
+            Step::Close if chains.len() > 1 => drop(chains.pop()),
+            Step::Restart => chains.last_mut().into_iter().for_each(|n| *n = 0),
+            Step::Operator => chains.last_mut().into_iter().for_each(|n| *n += 1),
+            Step::Relation => relations += 1,
+            Step::Close | Step::Other => {}
+        }
+        let refuse = |what: String| Err(source.error(what, token.span));
+        if chains.len() > MAX_BRACKETS {
+            return refuse(format!("brackets are nested more than {MAX_BRACKETS} deep"));
+        }
+        if chains.last().is_some_and(|n| *n > MAX_CHAIN) {
+            return refuse(format!("the expression has more than {MAX_CHAIN} operators in a row"));
+        }
+        if relations > MAX_RELATIONS {
+            return refuse(format!("the statement has more than {MAX_RELATIONS} joins and set operations"));
+        }
+    }
+    Ok(())
+}
+
+/// What a token does to the depth of the tree.
+enum Step {
+    Open,
+    Close,
+    Restart,
+    Operator,
+    Relation,
+    Other,
+}
+
+fn step(token: &Token) -> Step {
+    match token {
+        Token::LParen | Token::LBracket => Step::Open,
+        Token::RParen | Token::RBracket => Step::Close,
+        Token::Comma | Token::SemiColon => Step::Restart,
+        Token::Word(word) if word.quote_style.is_none() => word_step(&word.value),
+        Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::Whitespace(_) => Step::Other,
+        _ => Step::Operator,
+    }
+}
+
+fn word_step(word: &str) -> Step {
+    let is = |words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w));
+    if is(&["UNION", "EXCEPT", "INTERSECT", "MINUS", "JOIN", "APPLY", "PIVOT", "UNPIVOT"]) {
+        Step::Relation
+    } else if is(&["AND", "OR", "NOT", "IS", "IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR"])
+        || is(&["AT", "OVERLAPS", "MEMBER", "COLLATE"])
+    {
+        Step::Operator
+    } else if is(&["SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "WINDOW", "ON", "WHEN", "THEN", "ELSE"]) {
+        Step::Restart
+    } else {
+        Step::Other
+    }
+}
+
+/// The place of a token, or behind the last one.
+pub(super) fn span_at(tokens: &[TokenWithSpan], index: usize) -> Span {
+    match (tokens.get(index), tokens.last()) {
+        (Some(token), _) => token.span,
+        (None, Some(last)) => Span::new(last.span.end, last.span.end),
+        (None, None) => Span::empty(),
+    }
+}
