@@ -16,7 +16,6 @@ use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query
 
 use super::catalog::{Catalog, Relation, bare_name};
 use super::functions::Functions;
-use super::literals::{flink_literal, flink_literals};
 use super::place::{Place, message_of, unknown};
 use super::types::simple_type;
 use super::unnest::fold_unnests;
@@ -69,8 +68,10 @@ impl<'a> Planner<'a> {
 
     /// A query's plan before types are coerced.
     pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
-        let statement = SqlStatement::Query(Box::new(query.clone()));
-        flink_literals(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
+        let mut query = query.clone();
+        self.functions.prepare(&mut query);
+        let statement = SqlStatement::Query(Box::new(query));
+        self.functions.analyze(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
     }
 
     /// Coerces types and resolves what DataFusion leaves to its analyzer.
@@ -82,8 +83,10 @@ impl<'a> Planner<'a> {
     pub(super) fn expression(&self, sql: &SqlExpr, scope: &DFSchema, place: &Place<'_>) -> Result<Expr> {
         let names: Vec<_> = scope.fields().iter().map(|f| f.name().as_str()).collect();
         let plan = || {
-            let expr = self.sql_to_rel().sql_to_expr(sql.clone(), scope, &mut PlannerContext::new())?;
-            let expr = flink_literal(expr)?;
+            let mut sql = sql.clone();
+            self.functions.prepare(&mut sql);
+            let expr = self.sql_to_rel().sql_to_expr(sql, scope, &mut PlannerContext::new())?;
+            let expr = self.functions.analyze_expr(expr, scope)?;
             let context = SimplifyContext::builder().with_schema(Arc::new(scope.clone())).build();
             ExprSimplifier::new(context).coerce(expr, scope)
         };

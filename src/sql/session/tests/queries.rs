@@ -5,7 +5,7 @@ fn columns_have_flinks_names_and_types() {
     let table = [
         ("SELECT auction, price + 1 FROM bid WHERE price > 100", "auction: Int64, EXPR$1: Int32"),
         ("SELECT *, price + 1, 1 FROM (SELECT price FROM bid)", "price: Int32, EXPR$1: Int32, EXPR$2: Int32"),
-        ("SELECT 1.5 AS d, 1 AS i, 3000000000 AS b", "d: Decimal128(2, 1), i: Int32, b: Int64"),
+        ("SELECT 1.5 AS d, 1 AS i, 3000000000 AS b, 1e10 AS f", "d: Decimal128(2, 1), i: Int32, b: Int64, f: Float64"),
         ("VALUES (1, 'a')", "EXPR$0: Int32, EXPR$1: Utf8"),
         ("SELECT COUNT(*), MAX(price) AS m FROM bid", "EXPR$0: Int64, m: Int32"),
         ("SELECT bid.price FROM bid UNION ALL SELECT 1", "price: Int32"),
