@@ -108,3 +108,28 @@ fn views_are_put_in_where_they_are_used() {
     let error = refused(&mut session, "SELECT * FROM w");
     assert!(error.contains("the view 'w' cannot be used"), "{error}");
 }
+
+#[test]
+fn constructors_of_rows_arrays_and_maps_are_planned() {
+    let plan = plan(&mut session(), "SELECT ARRAY[1, 2] AS a, MAP['x', 1] AS m, ROW(1, 'x') AS r");
+    let types: Vec<_> = plan.schema().fields().iter().map(|f| f.data_type().clone()).collect();
+    assert!(matches!(&types[0], DataType::List(f) if *f.data_type() == DataType::Int32), "{types:?}");
+    assert!(matches!(&types[1], DataType::Map(..)), "{types:?}");
+    assert!(matches!(&types[2], DataType::Struct(f) if f.len() == 2), "{types:?}");
+}
+
+#[test]
+fn a_long_chain_of_terms_is_planned_and_a_longer_one_refused() {
+    let chain = |n: usize| format!("SELECT price FROM bid WHERE {}", vec!["price = 1"; n].join(" OR "));
+    assert_eq!(columns(&plan(&mut with_bid(), &chain(200))), ["price: Int32"]);
+    assert!(run(&mut with_bid(), &chain(20_000)).is_err());
+}
+
+#[test]
+fn views_that_double_at_each_step_are_refused() {
+    let mut session = with_bid();
+    run(&mut session, "CREATE VIEW v0 AS SELECT price FROM bid").unwrap();
+    let doubled = |n: usize| format!("CREATE VIEW v{n} AS SELECT * FROM v{0} UNION ALL SELECT * FROM v{0}", n - 1);
+    let last = (1..30).map(|n| run(&mut session, &doubled(n))).find_map(Result::err).map(|e| e.to_string());
+    assert!(last.is_some_and(|e| e.contains("made of more than")));
+}
