@@ -1,7 +1,9 @@
 //! The vocabulary that all rooms share: changes, row kinds, watermarks, time.
 
 mod batch;
+mod clock;
 mod time;
 
 pub use batch::{ChangeBatch, RowKind, RowKinds};
+pub use clock::StepClock;
 pub use time::{Watermark, rowtime_millis};

@@ -103,17 +103,17 @@ impl Engine {
 
     /// Adds a scalar function.
     pub fn register_scalar(&mut self, function: ScalarUDF) {
-        self.session.functions_mut().register_scalar(Arc::new(function));
+        self.session.register_scalar(Arc::new(function));
     }
 
     /// Adds an aggregate function.
     pub fn register_aggregate(&mut self, function: AggregateUDF) {
-        self.session.functions_mut().register_aggregate(Arc::new(function));
+        self.session.register_aggregate(Arc::new(function));
     }
 
     /// Adds a window function.
     pub fn register_window(&mut self, function: WindowUDF) {
-        self.session.functions_mut().register_window(Arc::new(function));
+        self.session.register_window(Arc::new(function));
     }
 
     /// Puts another clock in the machine's place, for all jobs started from now on.
@@ -205,7 +205,8 @@ impl Engine {
     }
 
     fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
-        crate::sql::with_large_stack(|| compile(queries)).map_err(|e| locate_refusal(e, statement))
+        let circuit = crate::sql::with_large_stack(|| compile(queries)).map_err(|e| locate_refusal(e, statement))?;
+        Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
     }
 
     fn start(&self, circuit: Circuit) -> Result<(Job, Vec<Results>)> {
@@ -213,6 +214,7 @@ impl Engine {
         let options = JobOptions {
             workers: settings.parallelism().unwrap_or(1),
             idle_timeout: settings.idle_timeout(),
+            step_rows: settings.step_rows().unwrap_or(JobOptions::default().step_rows),
             clock: Arc::clone(&self.clock),
         };
         start(circuit, options, self.handle())

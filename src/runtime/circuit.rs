@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::change::StepClock;
 use crate::connector::{Connector, TableDescriptor};
 use crate::operator::Factory;
 use crate::operator::watermark::WatermarkStrategy;
@@ -21,6 +22,8 @@ pub struct Circuit {
     pub sources: Vec<SourceSpec>,
     /// Where changes go out, as [`NodeKind::Sink`] counts them.
     pub sinks: Vec<SinkSpec>,
+    /// What functions such as `CURRENT_TIMESTAMP` read; set to the step's time before each step.
+    pub clock: StepClock,
 }
 
 /// One node of a circuit.

@@ -14,8 +14,6 @@ use crate::change::ChangeBatch;
 use crate::connector::{SourceBatch, SourceProgress};
 use crate::{Error, Result};
 
-/// How many rows of a source go into one step at most. Under load a step grows up to this; it keeps memory bounded.
-const STEP_ROWS: usize = 65_536;
 /// How often the operators' state is measured.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
@@ -73,6 +71,8 @@ pub(super) struct Driver {
     pub control: Arc<Control>,
     /// After so long without rows a source is idle.
     pub idle_timeout: Option<Duration>,
+    /// How many rows of a source go into one step at most.
+    pub step_rows: usize,
     /// When each source last brought rows, by the clock.
     pub last_rows: Vec<i64>,
 }
@@ -140,7 +140,7 @@ impl Driver {
         let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], news: false };
         for (source, state) in states.iter_mut().enumerate() {
             let mut rows = 0;
-            while rows < STEP_ROWS && !self.ports[source].is_closed() {
+            while rows < self.step_rows && !self.ports[source].is_closed() {
                 match self.ports[source].poll(&mut context) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {

@@ -145,6 +145,7 @@ impl Executor {
     }
 
     fn try_step(&mut self, input: StepInput) -> Result<StepOutput> {
+        self.circuit.clock.set(input.processing_time);
         let mut batches = input.batches;
         batches.resize_with(self.circuit.sources.len(), Vec::new);
         for (source, batches) in batches.iter_mut().enumerate() {

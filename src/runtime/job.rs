@@ -29,13 +29,15 @@ pub struct JobOptions {
     pub workers: usize,
     /// `table.exec.source.idle-timeout`: after so long without rows a source does not hold the watermark back.
     pub idle_timeout: Option<Duration>,
+    /// How many rows of a source go into one step at most. Under load a step grows up to this; it keeps memory bounded.
+    pub step_rows: usize,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Default for JobOptions {
     fn default() -> Self {
-        Self { workers: 1, idle_timeout: None, clock: Arc::new(SystemClock) }
+        Self { workers: 1, idle_timeout: None, step_rows: 65_536, clock: Arc::new(SystemClock) }
     }
 }
 
@@ -106,6 +108,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
         clock: options.clock,
         control: Arc::clone(&control),
         idle_timeout: options.idle_timeout,
+        step_rows: options.step_rows,
     };
     let thread = std::thread::Builder::new()
         .name("millstream-driver".into())

@@ -9,7 +9,6 @@ mod catalog;
 mod describe;
 mod insert;
 mod like;
-mod literals;
 mod locate;
 mod names;
 mod place;

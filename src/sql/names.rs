@@ -6,9 +6,9 @@ use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Query, SelectItem, SetExpr
 
 /// Gives columns without a name of their own the names that Flink gives them: `EXPR$0`, `EXPR$1`, by their position.
 pub(super) fn name_unnamed(plan: LogicalPlan, query: &Query) -> Result<LogicalPlan> {
-    let Some(named) = named_items(&query.body) else { return Ok(plan) };
     let columns = plan.schema().columns();
-    if named.len() != columns.len() || named.iter().all(|n| *n) {
+    let named = named_columns(&items(&query.body), columns.len());
+    if named.iter().all(|n| *n) {
         return Ok(plan);
     }
     let renamed = columns.into_iter().zip(named).enumerate().map(|(i, (column, named))| match named {
@@ -18,22 +18,43 @@ pub(super) fn name_unnamed(plan: LogicalPlan, query: &Query) -> Result<LogicalPl
     LogicalPlanBuilder::from(plan).project(renamed.collect::<Vec<_>>())?.build()
 }
 
-/// For each item of the leftmost SELECT whether it has a name; `None` where a wildcard makes that unknown.
-fn named_items(body: &SetExpr) -> Option<Vec<bool>> {
+/// Whether each of `width` columns has a name. Those of a wildcard have; what stands between two wildcards is left alone.
+fn named_columns(items: &[Item], width: usize) -> Vec<bool> {
+    let is_named = |item: &Item| *item != Item::Unnamed;
+    let before: Vec<bool> = items.iter().take_while(|i| **i != Item::Wildcard).map(is_named).collect();
+    if before.len() == items.len() {
+        return if before.len() == width { before } else { vec![true; width] };
+    }
+    let mut after: Vec<bool> = items.iter().rev().take_while(|i| **i != Item::Wildcard).map(is_named).collect();
+    after.reverse();
+    let wild = width.saturating_sub(before.len() + after.len());
+    before.into_iter().chain(std::iter::repeat_n(true, wild)).chain(after).collect()
+}
+
+/// What stands in a SELECT list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Item {
+    Named,
+    Unnamed,
+    Wildcard,
+}
+
+/// The items of the leftmost SELECT.
+fn items(body: &SetExpr) -> Vec<Item> {
     match body {
-        SetExpr::Select(select) => select.projection.iter().map(is_named).collect(),
-        SetExpr::Query(query) => named_items(&query.body),
-        SetExpr::SetOperation { left, .. } => named_items(left),
-        SetExpr::Values(values) => Some(vec![false; values.rows.first().map_or(0, |r| r.len())]),
-        _ => None,
+        SetExpr::Select(select) => select.projection.iter().map(item).collect(),
+        SetExpr::Query(query) => items(&query.body),
+        SetExpr::SetOperation { left, .. } => items(left),
+        SetExpr::Values(values) => vec![Item::Unnamed; values.rows.first().map_or(0, |r| r.len())],
+        _ => Vec::new(),
     }
 }
 
-fn is_named(item: &SelectItem) -> Option<bool> {
+fn item(item: &SelectItem) -> Item {
     match item {
-        SelectItem::UnnamedExpr(SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)) => Some(true),
-        SelectItem::UnnamedExpr(_) => Some(false),
-        SelectItem::ExprWithAlias { .. } => Some(true),
-        _ => None,
+        SelectItem::UnnamedExpr(SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)) => Item::Named,
+        SelectItem::ExprWithAlias { .. } => Item::Named,
+        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => Item::Wildcard,
+        _ => Item::Unnamed,
     }
 }

@@ -126,7 +126,8 @@ fn quoted_words(message: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn message_of(error: &DataFusionError, names: &[&str]) -> String {
+/// What an error says, without its trimmings.
+pub(super) fn message_of(error: &DataFusionError, names: &[&str]) -> String {
     match error.find_root() {
         DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {

@@ -1,10 +1,11 @@
 //! Queries and expressions to typed logical plans.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::{DFSchema, TableReference, plan_err};
+use datafusion_common::{DFSchema, DataFusionError, TableReference, plan_err};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion_optimizer::analyzer::Analyzer;
@@ -15,8 +16,7 @@ use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query
 
 use super::catalog::{Catalog, Relation, bare_name};
 use super::functions::Functions;
-use super::literals::{flink_literal, flink_literals};
-use super::place::{Place, unknown};
+use super::place::{Place, message_of, unknown};
 use super::types::simple_type;
 use super::unnest::fold_unnests;
 use super::view::ViewSource;
@@ -32,7 +32,11 @@ pub(super) struct Planner<'a> {
     config: ConfigOptions,
     relations: Vec<Arc<dyn RelationPlanner>>,
     types: Arc<dyn TypePlanner>,
+    expanded: Cell<usize>,
 }
+
+/// How many times views may be put in in one statement: each may use others twice, and so on.
+const MAX_VIEWS: usize = 500;
 
 impl<'a> Planner<'a> {
     pub(super) fn new(catalog: &'a Catalog, functions: &'a Functions, zone: Arc<str>) -> Self {
@@ -40,7 +44,15 @@ impl<'a> Planner<'a> {
         config.execution.time_zone = Some(zone.to_string());
         config.sql_parser.enable_ident_normalization = false;
         let types = Arc::new(FlinkTypes { zone: Arc::clone(&zone) });
-        Self { catalog, functions, zone, config, relations: vec![Arc::new(FlinkRelations)], types }
+        Self {
+            catalog,
+            functions,
+            zone,
+            config,
+            relations: vec![Arc::new(FlinkRelations)],
+            types,
+            expanded: Cell::new(0),
+        }
     }
 
     /// The session's time zone.
@@ -56,8 +68,10 @@ impl<'a> Planner<'a> {
 
     /// A query's plan before types are coerced.
     pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
-        let statement = SqlStatement::Query(Box::new(query.clone()));
-        flink_literals(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
+        let mut query = query.clone();
+        self.functions.prepare(&mut query);
+        let statement = SqlStatement::Query(Box::new(query));
+        self.functions.analyze(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
     }
 
     /// Coerces types and resolves what DataFusion leaves to its analyzer.
@@ -69,12 +83,14 @@ impl<'a> Planner<'a> {
     pub(super) fn expression(&self, sql: &SqlExpr, scope: &DFSchema, place: &Place<'_>) -> Result<Expr> {
         let names: Vec<_> = scope.fields().iter().map(|f| f.name().as_str()).collect();
         let plan = || {
-            let expr = self.sql_to_rel().sql_to_expr(sql.clone(), scope, &mut PlannerContext::new())?;
-            let expr = flink_literal(expr)?;
+            let mut sql = sql.clone();
+            self.functions.prepare(&mut sql);
+            let expr = self.sql_to_rel().sql_to_expr(sql, scope, &mut PlannerContext::new())?;
+            let expr = self.functions.analyze_expr(expr, scope)?;
             let context = SimplifyContext::builder().with_schema(Arc::new(scope.clone())).build();
             ExprSimplifier::new(context).coerce(expr, scope)
         };
-        plan().map_err(|e| place.planning(&e, &names))
+        plan().map_err(|e| self.explain_in(&e, &names, place))
     }
 
     fn sql_to_rel(&self) -> SqlToRel<'_, Self> {
@@ -87,8 +103,17 @@ impl<'a> Planner<'a> {
         SqlToRel::new_with_options(self, options)
     }
 
-    pub(super) fn explain(&self, error: &datafusion_common::DataFusionError, place: &Place<'_>) -> crate::Error {
-        place.planning(error, &[])
+    /// What DataFusion says, with its place.
+    pub(super) fn explain(&self, error: &DataFusionError, place: &Place<'_>) -> crate::Error {
+        self.explain_in(error, &[], place)
+    }
+
+    fn explain_in(&self, error: &DataFusionError, columns: &[&str], place: &Place<'_>) -> crate::Error {
+        let message = message_of(error, columns);
+        match message.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
+            Some(name) => place.error_about(name, unknown("function", name, self.functions.names())),
+            None => place.planning(error, columns),
+        }
     }
 }
 
@@ -100,7 +125,16 @@ impl ContextProvider for Planner<'_> {
         };
         match self.catalog.get(&bare) {
             Some(Relation::Table(table)) => Ok(Arc::clone(&table.table) as Arc<dyn TableSource>),
-            Some(Relation::View(view)) => Ok(Arc::new(ViewSource::new(self.view(view)?))),
+            Some(Relation::View(view)) => {
+                self.expanded.set(self.expanded.get() + 1);
+                if self.expanded.get() > MAX_VIEWS {
+                    return plan_err!("the views in this statement are made of more than {MAX_VIEWS} others");
+                }
+                match self.view(view) {
+                    Ok(plan) => Ok(Arc::new(ViewSource::new(plan))),
+                    Err(e) => plan_err!("the view '{bare}' cannot be used: {}", message_of(&e, &[])),
+                }
+            }
             None => plan_err!("{}", unknown("table", &bare, self.catalog.names())),
         }
     }

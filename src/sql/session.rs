@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion_expr::LogicalPlan;
+use datafusion_expr::{AggregateUDF, LogicalPlan, ScalarUDF, WindowUDF};
 use datafusion_sql::sqlparser::ast::{ObjectName, Query};
 
 use super::ast::{CreateTable, CreateView, Insert, Located, RelationKind, SqlOption, Statement};
@@ -69,18 +69,64 @@ pub struct Session {
     connectors: Connectors,
     catalog: Catalog,
     functions: Functions,
+    /// The program's own functions, in the order they came.
+    registered: Vec<Registered>,
     settings: Settings,
+}
+
+/// A function that the program added.
+#[derive(Debug, Clone)]
+enum Registered {
+    Scalar(Arc<ScalarUDF>),
+    Aggregate(Arc<AggregateUDF>),
+    Window(Arc<WindowUDF>),
+}
+
+impl Registered {
+    fn add_to(&self, functions: &mut Functions) {
+        match self {
+            Registered::Scalar(f) => functions.register_scalar(Arc::clone(f)),
+            Registered::Aggregate(f) => functions.register_aggregate(Arc::clone(f)),
+            Registered::Window(f) => functions.register_window(Arc::clone(f)),
+        }
+    }
 }
 
 impl Session {
     /// A session without tables, with Flink's functions.
     pub fn new(connectors: Connectors) -> Self {
-        Self { connectors, catalog: Catalog::default(), functions: Functions::flink(), settings: Settings::default() }
+        Self {
+            connectors,
+            catalog: Catalog::default(),
+            functions: Functions::flink(),
+            registered: Vec::new(),
+            settings: Settings::default(),
+        }
     }
 
-    /// The functions that queries can call, to add to.
-    pub fn functions_mut(&mut self) -> &mut Functions {
-        &mut self.functions
+    /// The functions that queries can call, and the clock they read.
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// Adds a scalar function; one of the same name gives way.
+    pub fn register_scalar(&mut self, function: impl Into<Arc<ScalarUDF>>) {
+        self.register(Registered::Scalar(function.into()));
+    }
+
+    /// Adds an aggregate function; one of the same name gives way.
+    pub fn register_aggregate(&mut self, function: impl Into<Arc<AggregateUDF>>) {
+        self.register(Registered::Aggregate(function.into()));
+    }
+
+    /// Adds a window function; one of the same name gives way.
+    pub fn register_window(&mut self, function: impl Into<Arc<WindowUDF>>) {
+        self.register(Registered::Window(function.into()));
+    }
+
+    fn register(&mut self, function: Registered) {
+        function.add_to(&mut self.functions);
+        self.registered.push(function);
     }
 
     /// The connectors that tables can name, to add to.
@@ -276,11 +322,13 @@ impl Session {
         }
     }
 
-    /// Resolves the tables anew when the session's zone is no longer `before`: TIMESTAMP_LTZ columns carry it.
+    /// Makes functions and tables anew when the session's zone is no longer `before`: TIMESTAMP_LTZ columns carry it.
     fn follow_zone(&mut self, before: &str) -> Result<()> {
         if *self.settings.time_zone() == *before {
             return Ok(());
         }
+        self.functions = Functions::for_session(&self.settings.time_zone(), self.functions.clock().clone())?;
+        self.registered.iter().for_each(|f| f.add_to(&mut self.functions));
         let declared: Vec<_> =
             self.catalog.iter().filter_map(|(n, r)| Some((n.to_string(), r.definition()?))).collect();
         let start = crate::error::Position { line: 1, column: 1 };

@@ -138,18 +138,7 @@ pub(super) fn plan_call(arrays: Vec<SqlExpr>, context: &mut dyn RelationPlannerC
 
 /// `t.row.field`: DataFusion knows no fields of an outer column, so the column is found first and its fields taken.
 fn nested_column(parts: Vec<Ident>, context: &mut dyn RelationPlannerContext) -> Result<Expr> {
-    for taken in (1..parts.len()).rev() {
-        let (column, fields) = parts.split_at(taken + 1);
-        if fields.is_empty() {
-            let whole =
-                context.sql_expr_to_logical_expr(SqlExpr::CompoundIdentifier(column.to_vec()), &DFSchema::empty());
-            match whole {
-                Ok(found @ Expr::OuterReferenceColumn(..)) => return Ok(found),
-                _ => continue,
-            }
-        }
-    }
-    for taken in (1..parts.len()).rev() {
+    for taken in (1..=parts.len()).rev() {
         let (column, fields) = parts.split_at(taken);
         let column = match column {
             [one] => SqlExpr::Identifier(one.clone()),

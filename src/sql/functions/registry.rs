@@ -3,18 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::ExprPlanner;
-use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
+use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
-use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
-use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 use datafusion_functions_window::planner::WindowFunctionPlanner;
+use datafusion_sql::sqlparser::ast::VisitMut;
 
-/// All functions that SQL can call, by name without regard to case. Cheap to clone.
+use super::planner::FlinkPlanner;
+use super::session::Session;
+use super::{conditional, datetime, math, regexp, rewrite, syntax, text};
+use crate::change::StepClock;
+
+/// All functions that SQL can call, by name without regard to case; and what gives expressions Flink's meaning.
+///
+/// A query goes through here three times: [`Functions::prepare`] before DataFusion plans it, the
+/// [`Functions::expr_planners`] while it does, and [`Functions::analyze`] afterwards, before types are coerced.
+/// DataFusion's planner must run with `parse_float_as_decimal`: Flink's `1.5` is a decimal.
 #[derive(Debug, Clone)]
 pub struct Functions {
+    session: Session,
     scalars: BTreeMap<String, Arc<ScalarUDF>>,
     aggregates: BTreeMap<String, Arc<AggregateUDF>>,
     windows: BTreeMap<String, Arc<WindowUDF>>,
@@ -23,17 +33,72 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Flink's functions over DataFusion's.
+    /// Flink's functions over DataFusion's, for a session in UTC with a clock of its own.
     pub fn flink() -> Self {
+        Self::of(Session::default())
+    }
+
+    /// Flink's functions over DataFusion's, for a session in a zone (`table.local-time-zone`).
+    ///
+    /// # Errors
+    /// When there is no such zone.
+    pub fn for_session(zone: &str, clock: StepClock) -> crate::Result<Self> {
+        Ok(Self::of(Session::new(zone, clock)?))
+    }
+
+    fn of(session: Session) -> Self {
         let mut functions = Self {
+            session,
             scalars: BTreeMap::new(),
             aggregates: BTreeMap::new(),
             windows: BTreeMap::new(),
             higher_orders: BTreeMap::new(),
-            planners: planners(),
+            planners: Arc::new([]),
         };
         functions.add_datafusion();
+        functions.add_flink();
+        functions.planners = planners(&functions);
         functions
+    }
+
+    fn add_flink(&mut self) {
+        let topics = [
+            conditional::functions(),
+            datetime::functions(),
+            math::functions(),
+            regexp::functions(),
+            text::functions(),
+        ];
+        for def in topics.into_iter().flatten() {
+            self.register_scalar(def.into_udf(&self.session));
+        }
+    }
+
+    /// The clock that the functions of time read. Whoever runs a query sets it before each step.
+    pub fn clock(&self) -> &StepClock {
+        &self.session.clock
+    }
+
+    /// Puts Flink's forms below a node of sqlparser's (a query, an expression) as forms that DataFusion plans.
+    pub fn prepare<V: VisitMut>(&self, node: &mut V) {
+        syntax::prepare(node);
+    }
+
+    /// Gives the literals, casts and operators of a plan Flink's meaning. To be called once, on what the planner made
+    /// and before types are coerced; the names of columns stay.
+    ///
+    /// # Errors
+    /// When types do not fit together.
+    pub fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        rewrite::plan(&self.session, plan)
+    }
+
+    /// The same for an expression over the columns of a schema.
+    ///
+    /// # Errors
+    /// When types do not fit together.
+    pub fn analyze_expr(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        rewrite::expr(&self.session, expr, schema)
     }
 
     fn add_datafusion(&mut self) {
@@ -137,14 +202,21 @@ fn find<F>(from: &BTreeMap<String, Arc<F>>, name: &str) -> Option<Arc<F>> {
     from.get(name).or_else(|| from.get(&name.to_lowercase())).cloned()
 }
 
-fn planners() -> Arc<[Arc<dyn ExprPlanner>]> {
-    Arc::new([
-        Arc::new(CoreFunctionPlanner::default()) as Arc<dyn ExprPlanner>,
+fn planners(functions: &Functions) -> Arc<[Arc<dyn ExprPlanner>]> {
+    let ours = || {
+        Some(FlinkPlanner {
+            extract: functions.scalar("extract")?,
+            substring: functions.scalar("substring")?,
+            overlay: functions.scalar("overlay")?,
+            position: functions.scalar("position")?,
+        })
+    };
+    let theirs: [Arc<dyn ExprPlanner>; 5] = [
+        Arc::new(CoreFunctionPlanner::default()),
         Arc::new(NestedFunctionPlanner),
         Arc::new(FieldAccessPlanner),
-        Arc::new(DatetimeFunctionPlanner),
-        Arc::new(UnicodeFunctionPlanner),
         Arc::new(AggregateFunctionPlanner),
         Arc::new(WindowFunctionPlanner),
-    ])
+    ];
+    ours().into_iter().map(|p| Arc::new(p) as Arc<dyn ExprPlanner>).chain(theirs).collect()
 }

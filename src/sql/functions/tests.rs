@@ -1,0 +1,1 @@
+//! What Flink answers, asked once and kept.
