@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StructArray, UInt64Arra
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
-use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF};
 use datafusion_functions_nested::concat::array_prepend_udf;
 use datafusion_functions_nested::extract::array_slice_udf;
 use datafusion_functions_nested::map::map_udf;
@@ -66,11 +66,14 @@ fn delegate(c: &Call, to: &ScalarUDF, order: &[usize], more: Vec<ScalarValue>) -
     }
     args.extend(more.into_iter().map(ColumnarValue::Scalar));
     let fields: Vec<FieldRef> = args.iter().map(|a| Arc::new(Field::new("argument", a.data_type(), true))).collect();
+    let constants = vec![None; args.len()];
+    let given = ReturnFieldArgs { arg_fields: &fields, scalar_arguments: &constants };
+    let return_field = to.return_field_from_args(given)?;
     to.invoke_with_args(ScalarFunctionArgs {
         args,
         arg_fields: fields,
         number_rows: c.rows,
-        return_field: Arc::clone(&c.args.return_field),
+        return_field,
         config_options: Arc::clone(&c.args.config_options),
     })
 }

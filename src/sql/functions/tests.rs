@@ -4,20 +4,46 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, Result, ScalarValue, TableReference};
 use datafusion_expr::execution_props::ExecutionProps;
-use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion_expr::simplify::SimplifyContext;
 use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion_sql::sqlparser::ast::DataType as SqlType;
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
 use serde_json::Value;
 
 use super::Functions;
+
+/// The few types that the fixture casts to.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
+        let data_type = match sql_type {
+            SqlType::Timestamp(precision, _) => DataType::Timestamp(
+                match precision.unwrap_or(6) {
+                    0 => TimeUnit::Second,
+                    1..=3 => TimeUnit::Millisecond,
+                    4..=6 => TimeUnit::Microsecond,
+                    _ => TimeUnit::Nanosecond,
+                },
+                None,
+            ),
+            SqlType::Time(..) => DataType::Time32(TimeUnit::Second),
+            SqlType::Bytes(_) => DataType::Binary,
+            SqlType::String(_) => DataType::Utf8,
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(Field::new("type", data_type, true))))
+    }
+}
 
 struct Context {
     functions: Functions,
@@ -30,6 +56,9 @@ impl ContextProvider for Context {
     }
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         self.functions.expr_planners()
+    }
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
     }
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         self.functions.scalar(name)
@@ -87,7 +116,8 @@ fn evaluate(functions: &Functions, sql: &str) -> Result<ArrayRef, String> {
 
 fn run(expr: Expr, schema: &DFSchema) -> Result<ArrayRef> {
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
-    let expr = ExprSimplifier::new(context).coerce(expr, schema)?;
+    let simplifier = ExprSimplifier::new(context);
+    let expr = simplifier.simplify(simplifier.coerce(expr, schema)?)?;
     let planned = expr.get_type(schema)?;
     let physical =
         datafusion_physical_expr::create_physical_expr(&expr, schema, &ExecutionProps::new(), &Default::default())?;
@@ -128,7 +158,7 @@ fn json(array: &ArrayRef) -> Value {
             let bytes = array.as_binary::<i32>().value(0);
             Value::from(format!("0x{}", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()))
         }
-        DataType::Time32(_) => Value::from(format!("{}.000", shown(array))),
+        DataType::Time32(_) | DataType::Time64(_) => Value::from(format!("{}.000", shown(array))),
         DataType::Timestamp(unit, zone) => {
             let fraction = if *unit == TimeUnit::Second { ".000" } else { "" };
             let text = shown(array).replace('T', " ");
@@ -165,10 +195,10 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Int64 => "BIGINT".into(),
         DataType::Float32 => "FLOAT".into(),
         DataType::Float64 => "DOUBLE".into(),
-        DataType::Utf8 => "STRING".into(),
+        DataType::Utf8 | DataType::Utf8View => "STRING".into(),
         DataType::Binary => "BYTES".into(),
         DataType::Date32 => "DATE".into(),
-        DataType::Time32(unit) => format!("TIME({})", precision(unit)),
+        DataType::Time32(unit) | DataType::Time64(unit) => format!("TIME({})", precision(unit)),
         DataType::Timestamp(unit, None) => format!("TIMESTAMP({})", precision(unit)),
         DataType::Timestamp(unit, Some(_)) => format!("TIMESTAMP_LTZ({})", precision(unit)),
         DataType::Decimal128(p, s) => format!("DECIMAL({p}, {s})"),
