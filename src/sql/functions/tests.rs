@@ -268,3 +268,54 @@ fn expressions_give_what_flink_gives() {
     assert!(lines > 400, "the fixture has {lines} lines");
     assert!(wrong.is_empty(), "{} of {lines}:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// A query through planning, Flink's meaning and coercion: the names and types of its columns.
+fn columns(sql: &str) -> Vec<(String, DataType)> {
+    let functions = Functions::flink();
+    let mut statements = Parser::parse_sql(&GenericDialect {}, sql).unwrap();
+    functions.prepare(&mut statements);
+    let context = Context { functions: functions.clone(), options: ConfigOptions::default() };
+    let options = ParserOptions { parse_float_as_decimal: true, ..Default::default() };
+    let plan = SqlToRel::new_with_options(&context, options).sql_statement_to_plan(statements.remove(0)).unwrap();
+    let plan = functions.analyze(plan).unwrap();
+    let plan = datafusion_optimizer::Analyzer::new().execute_and_check(plan, &context.options, |_, _| {}).unwrap();
+    plan.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect()
+}
+
+#[test]
+fn plans_keep_their_names_and_take_flinks_types() {
+    let query = "SELECT k + 1 AS k, SUM(v) AS s, AVG(v * 2) AS a, COUNT(*) AS n, SUM(d) AS d, AVG(d / 3) AS q \
+                 FROM (VALUES (1, 2, 1.50), (1, 3, 2.25)) AS t(k, v, d) GROUP BY k + 1 HAVING SUM(v) > 1 LIMIT 5";
+    let expected = [
+        ("k", DataType::Int32),
+        ("s", DataType::Int32),
+        ("a", DataType::Int32),
+        ("n", DataType::Int64),
+        ("d", DataType::Decimal128(38, 2)),
+        ("q", DataType::Decimal128(38, 13)),
+    ];
+    assert_eq!(columns(query), expected.map(|(name, t)| (name.to_string(), t)));
+}
+
+#[test]
+fn the_clock_of_the_step_is_what_functions_read() {
+    let functions = Functions::for_session("Asia/Tokyo", crate::change::StepClock::default()).unwrap();
+    functions.clock().set(1_614_900_000_000);
+    let text = |sql| shown(&evaluate(&functions, sql).unwrap());
+    assert_eq!(text("CAST(LOCALTIMESTAMP AS STRING)"), "2021-03-05 08:20:00.000");
+    assert_eq!(text("CAST(CURRENT_TIMESTAMP AS STRING)"), "2021-03-05 08:20:00.000");
+    assert_eq!(text("CURRENT_DATE"), "2021-03-05");
+    assert_eq!(text("FROM_UNIXTIME(0)"), "1970-01-01 09:00:00");
+    functions.clock().set(0);
+    assert_eq!(text("UNIX_TIMESTAMP()"), "0");
+}
+
+#[test]
+fn the_users_functions_win_and_names_have_no_case() {
+    let mut functions = Functions::flink();
+    let theirs = functions.scalar("reverse").unwrap().as_ref().clone().with_aliases(["Upper"]);
+    functions.register_scalar(theirs);
+    assert_eq!(shown(&evaluate(&functions, "upPER('abc')").unwrap()), "cba");
+    assert!(functions.scalar("LOWER").is_some() && functions.aggregate("Count").is_some());
+    assert!(functions.names().collect::<Vec<_>>().is_sorted());
+}
