@@ -273,13 +273,6 @@ impl<T: ArrowPrimitiveType> Column<PrimitiveArray<T>> {
     }
 }
 
-impl Column<BooleanArray> {
-    /// The value in a row.
-    pub(super) fn get(&self, row: usize) -> Option<bool> {
-        self.at(row).map(|row| self.array.value(row))
-    }
-}
-
 impl Call<'_> {
     /// How many arguments there are.
     pub(super) fn len(&self) -> usize {
@@ -352,15 +345,6 @@ impl Call<'_> {
         f: impl Fn(usize) -> Option<T::Native>,
     ) -> Result<ColumnarValue> {
         let array: PrimitiveArray<T> = (0..self.rows).map(f).collect();
-        self.answer(Arc::new(array.with_data_type(self.args.return_field.data_type().clone())))
-    }
-
-    /// Answers values of a primitive type, row by row; the first failure ends it.
-    pub(super) fn try_primitives<T: ArrowPrimitiveType>(
-        &self,
-        f: impl Fn(usize) -> Result<Option<T::Native>>,
-    ) -> Result<ColumnarValue> {
-        let array = (0..self.rows).map(f).collect::<Result<PrimitiveArray<T>>>()?;
         self.answer(Arc::new(array.with_data_type(self.args.return_field.data_type().clone())))
     }
 

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::expr::{NullTreatment, ScalarFunction};
-use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawFieldAccessExpr, RawWindowExpr};
+use datafusion_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawDictionaryExpr, RawFieldAccessExpr, RawWindowExpr,
+};
 use datafusion_expr::{Expr, GetFieldAccess, ScalarUDF, WindowFunctionDefinition, lit};
-use datafusion_functions_nested::expr_fn::array_element;
+use datafusion_functions_nested::expr_fn::{array_element, make_array};
+use datafusion_functions_nested::map::map_udf;
 
 /// Plans what Flink means differently; the rest is left to DataFusion's planners.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) struct FlinkPlanner {
     pub(super) overlay: Arc<ScalarUDF>,
     /// `position(part, text)`.
     pub(super) position: Arc<ScalarUDF>,
+    /// `row(field, …)`.
+    pub(super) row: Arc<ScalarUDF>,
 }
 
 fn call<T>(function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Result<PlannerResult<T>> {
@@ -57,6 +62,18 @@ impl ExprPlanner for FlinkPlanner {
             }
             (_, field_access) => Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr: expr.expr })),
         }
+    }
+
+    fn plan_dictionary_literal(
+        &self,
+        expr: RawDictionaryExpr,
+        _: &DFSchema,
+    ) -> Result<PlannerResult<RawDictionaryExpr>> {
+        call(&map_udf(), vec![make_array(expr.keys), make_array(expr.values)])
+    }
+
+    fn plan_struct_literal(&self, args: Vec<Expr>, is_named: bool) -> Result<PlannerResult<Vec<Expr>>> {
+        if is_named { Ok(PlannerResult::Original(args)) } else { call(&self.row, args) }
     }
 
     fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {

@@ -14,7 +14,7 @@ use datafusion_sql::sqlparser::ast::VisitMut;
 
 use super::planner::FlinkPlanner;
 use super::session::Session;
-use super::{conditional, datetime, math, regexp, rewrite, syntax, text};
+use super::{aggregate, collection, conditional, datetime, json, math, regexp, rewrite, syntax, text, url};
 use crate::change::StepClock;
 
 /// All functions that SQL can call, by name without regard to case; and what gives expressions Flink's meaning.
@@ -63,14 +63,20 @@ impl Functions {
 
     fn add_flink(&mut self) {
         let topics = [
+            collection::functions(),
             conditional::functions(),
             datetime::functions(),
+            json::functions(),
             math::functions(),
             regexp::functions(),
             text::functions(),
+            url::functions(),
         ];
         for def in topics.into_iter().flatten() {
             self.register_scalar(def.into_udf(&self.session));
+        }
+        for function in aggregate::functions() {
+            self.register_aggregate(function);
         }
     }
 
@@ -209,6 +215,7 @@ fn planners(functions: &Functions) -> Arc<[Arc<dyn ExprPlanner>]> {
             substring: functions.scalar("substring")?,
             overlay: functions.scalar("overlay")?,
             position: functions.scalar("position")?,
+            row: functions.scalar("row")?,
         })
     };
     let theirs: [Arc<dyn ExprPlanner>; 5] = [
