@@ -169,3 +169,33 @@ impl Writer {
         due.iter().filter_map(|k| self.open.remove(k)).try_for_each(Part::publish)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::{Options, TableDescriptor};
+    use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+    use std::sync::Arc;
+
+    #[test]
+    fn files_roll_when_they_are_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let column: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let rows = RecordBatch::try_from_iter([("a", column)]).unwrap();
+        let mut options = Options::default();
+        for (key, value) in [("path", dir.path().to_str().unwrap()), ("format", "csv"), (ROLL_INTERVAL, "1 min")] {
+            options.set(key, value);
+        }
+        let (metadata, partition_keys, primary_key) = (Vec::new(), Vec::new(), Vec::new());
+        let table =
+            TableDescriptor { name: "t".into(), schema: rows.schema(), metadata, options, partition_keys, primary_key };
+        let mut writer = FileSink::open(&table).unwrap().writer.unwrap();
+        let shown = || glob::glob(&format!("{}/part-*", dir.path().display())).unwrap().count();
+        let start = Instant::now();
+        writer.write(&ChangeBatch::append(rows), start).unwrap();
+        writer.roll(start + Duration::from_secs(59)).unwrap();
+        assert_eq!((shown(), writer.open.len()), (0, 1));
+        writer.roll(start + Duration::from_secs(60)).unwrap();
+        assert_eq!((shown(), writer.open.len()), (1, 0));
+    }
+}

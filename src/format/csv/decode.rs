@@ -20,8 +20,6 @@ pub(super) struct CsvDecoder {
     projection: SchemaRef,
     /// How many values a record has.
     width: usize,
-    /// The line on which the record began.
-    first_line: u64,
     /// How many bytes of a byte order mark at the beginning have been seen; 3 when it is settled.
     mark: usize,
 }
@@ -65,7 +63,6 @@ impl CsvDecoder {
             batches: Batches::new(columns, read, ignore_errors),
             projection,
             width: table.fields().len(),
-            first_line: 1,
             mark: 0,
         })
     }
@@ -76,12 +73,11 @@ impl CsvDecoder {
             Event::Record => self.record(),
             Event::Bad => Err("text behind a closing quote, or a quote that is not closed".into()),
         };
-        let line = std::mem::replace(&mut self.first_line, self.splitter.line);
         match outcome {
             Ok(()) => self.batches.row(),
             Err(reason) => {
                 self.splitter.abandon();
-                self.batches.bad_record(line, reason)?;
+                self.batches.bad_record(self.splitter.record_line, reason)?;
             }
         }
         Ok(())
@@ -128,7 +124,7 @@ impl Decoder for CsvDecoder {
             self.batches.bytes(count);
             if self.splitter.text.len() > MAX_RECORD {
                 let reason = format!("the record is longer than {} MiB", MAX_RECORD >> 20);
-                return Err(Error::record(format!("line {}", self.first_line), reason));
+                return Err(Error::record(format!("line {}", self.splitter.record_line), reason));
             }
             self.event(event)?;
         }

@@ -41,13 +41,15 @@ pub(super) struct Splitter {
     pub(super) ends: Vec<(usize, bool)>,
     quoted: bool,
     /// The line of the last byte, from 1.
-    pub(super) line: u64,
+    line: u64,
+    /// The line on which the record began.
+    pub(super) record_line: u64,
 }
 
 impl Splitter {
     pub(super) fn new(dialect: Dialect) -> Self {
         let (text, ends) = (Vec::new(), Vec::new());
-        Self { dialect, state: State::RecordStart, text, ends, quoted: false, line: 1 }
+        Self { dialect, state: State::RecordStart, text, ends, quoted: false, line: 1, record_line: 1 }
     }
 
     /// Goes on to the next event; returns how many bytes were taken. After an event the record's values stay until
@@ -95,6 +97,9 @@ impl Splitter {
     }
 
     fn byte(&mut self, byte: u8) -> Option<Event> {
+        if self.state == State::RecordStart {
+            self.record_line = self.line;
+        }
         self.line += u64::from(byte == b'\n');
         let is_escape = Some(byte) == self.dialect.escape && self.dialect.escape != self.dialect.quote;
         match self.state {

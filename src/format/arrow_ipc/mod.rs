@@ -1,7 +1,7 @@
 //! `arrow`: Arrow's own interchange format, as a file or as a stream; files are what is written.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
+use std::io::{BufReader, BufWriter, Read, Seek};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,6 +15,8 @@ use super::{BATCH_ROWS, FileFormat, FileReader, FileWriter, appended};
 use crate::change::ChangeBatch;
 use crate::connector::{OptionSpec, Options};
 use crate::{Error, Result};
+
+mod bounds;
 
 /// What an Arrow file begins with, unlike a stream.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -39,9 +41,15 @@ impl FileFormat for Arrow {
     fn reader(&self, mut file: File, _: &SchemaRef, projection: SchemaRef, _: &Options) -> Result<Box<dyn FileReader>> {
         let mut magic = Vec::new();
         Read::by_ref(&mut file).take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(reading)?;
-        file.rewind().map_err(reading)?;
-        let batches =
-            if magic == MAGIC { Batches::file(file, &projection)? } else { Batches::stream(file, &projection)? };
+        let batches = if magic == MAGIC {
+            bounds::check_file(&mut file)?;
+            file.rewind().map_err(reading)?;
+            Batches::file(file, &projection)?
+        } else {
+            bounds::check_stream(&mut file)?;
+            file.rewind().map_err(reading)?;
+            Batches::stream(file, &projection)?
+        };
         Ok(Box::new(Reader { batches, projection, rest: None, position: 0 }))
     }
 
@@ -87,7 +95,7 @@ impl Batches {
             Batches::File(reader) => reader.get_mut(),
             Batches::Stream(reader) => reader.get_mut(),
         };
-        file.get_mut().seek(SeekFrom::Current(0)).unwrap_or(0)
+        file.get_mut().stream_position().unwrap_or(0)
     }
 }
 
