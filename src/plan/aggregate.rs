@@ -58,7 +58,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     let schema = result_schema(aggregate, &before, &prepared.keys, &outputs, &aggregates)?;
     let names =
         |fields: &[usize]| fields.iter().map(|k| before.field(*k).name().as_str()).collect::<Vec<_>>().join(", ");
-    let calls = aggregate.aggr_expr.iter().map(|e| e.to_string()).collect::<Vec<_>>().join(", ");
+    let calls = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
     let notes = NodeNotes {
         detail: format!("{}, keys=[{}], aggregates=[{calls}]", input.detail, names(&prepared.keys)),

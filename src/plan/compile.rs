@@ -69,35 +69,14 @@ impl Compiler {
 
     fn lower_new(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
         match plan {
-            LogicalPlan::TableScan(scan) => {
-                let (source, read) = self.scan(scan)?;
-                let node = self.calc(source, &read, None, &scan::projection(scan)?, scan.projected_schema.inner())?;
-                if let Some(rowtime) = scan::rowtime(scan)?
-                    && let notes = &mut self.circuit.nodes[node.0].notes
-                    && !notes.rowtimes.contains(&rowtime)
-                {
-                    notes.rowtimes.push(rowtime);
-                }
-                Ok(node)
-            }
+            LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
-            LogicalPlan::Projection(p) => {
-                let schema = Arc::clone(p.schema.inner());
-                match p.input.as_ref() {
-                    LogicalPlan::Filter(f) => {
-                        let input = self.lower(&f.input)?;
-                        self.calc(input, f.input.schema(), Some(&f.predicate), &p.expr, &schema)
-                    }
-                    other => {
-                        let input = self.lower(other)?;
-                        self.calc(input, other.schema(), None, &p.expr, &schema)
-                    }
-                }
-            }
+            LogicalPlan::Projection(p) => match p.input.as_ref() {
+                LogicalPlan::Filter(f) => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                input => self.select(input, None, &p.expr, p.schema.inner()),
+            },
             LogicalPlan::Filter(f) => {
-                let input = self.lower(&f.input)?;
-                let all: Vec<Expr> = f.input.schema().columns().into_iter().map(Expr::Column).collect();
-                self.calc(input, f.input.schema(), Some(&f.predicate), &all, plan.schema().inner())
+                self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner())
             }
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
@@ -124,6 +103,40 @@ impl Compiler {
             },
             other => Err(refuse::plan(other)),
         }
+    }
+
+    /// A projection of the rows of `input` that satisfy a condition. Straight over a table, its computed columns are
+    /// computed in the same operator, and so only for rows that are kept.
+    fn select(
+        &mut self,
+        input: &LogicalPlan,
+        condition: Option<&Expr>,
+        exprs: &[Expr],
+        schema: &SchemaRef,
+    ) -> Result<NodeId> {
+        let Some(scan) = scan::below(input) else {
+            let node = self.lower(input)?;
+            return self.calc(node, input.schema(), condition, exprs, schema);
+        };
+        let origins = scan::projection(scan)?;
+        if scan::computes_twice(input, &origins, exprs.iter().chain(condition))? {
+            let all = columns(input);
+            let node = self.select(input, None, &all, input.schema().inner())?;
+            return self.calc(node, input.schema(), condition, exprs, schema);
+        }
+        let (source, read) = self.scan(scan)?;
+        let inlined = exprs.iter().map(|e| scan::inline(e, input, &origins)).collect::<Result<Vec<_>>>()?;
+        let condition = condition.map(|c| scan::inline(c, input, &origins)).transpose()?;
+        let node = self.calc(source, &read, condition.as_ref(), &inlined, schema)?;
+        let rowtime = scan::rowtime(scan)?.map(|i| Expr::Column(input.schema().columns()[i].clone()));
+        let places = exprs.iter().enumerate().filter(|(_, e)| rowtime.as_ref() == Some(unaliased(e)));
+        let notes = &mut self.circuit.nodes[node.0].notes;
+        for (place, _) in places {
+            if !notes.rowtimes.contains(&place) {
+                notes.rowtimes.push(place);
+            }
+        }
+        Ok(node)
     }
 
     /// The node that reads a table, and the schema of what it reads.
@@ -313,6 +326,18 @@ impl Compiler {
     }
 }
 
+/// All columns of a plan, as expressions.
+fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+    plan.schema().columns().into_iter().map(Expr::Column).collect()
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
 /// The columns that are written: the connector's, less virtual metadata.
 fn sink_schema(table: &StreamTable) -> SchemaRef {
     let d = &table.descriptor;
@@ -353,10 +378,10 @@ fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Ex
     let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
     let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
     let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
-    let select = exprs.iter().map(|e| e.to_string()).collect::<Vec<_>>().join(", ");
+    let select = exprs.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
     let mut detail = format!("select=[{select}]");
     if let Some(condition) = condition {
-        detail.push_str(&format!(", where=[{condition}]"));
+        detail.push_str(&format!(", where=[{}]", condition.human_display()));
     }
     NodeNotes { detail, rowtimes, windows, bound: None }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion_common::tree_node::TreeNodeRecursion;
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, LogicalPlan, Operator};
@@ -45,6 +45,42 @@ fn scanned(scan: &TableScan, table: &StreamTable) -> Vec<usize> {
 pub(super) fn projection(scan: &TableScan) -> Result<Vec<Expr>> {
     let table = table_of(scan)?;
     Ok(scanned(scan, table).into_iter().map(|c| column_expr(table, c)).collect())
+}
+
+/// The scan that a plan is, under other names perhaps.
+pub(super) fn below(plan: &LogicalPlan) -> Option<&TableScan> {
+    match plan {
+        LogicalPlan::TableScan(scan) => Some(scan),
+        LogicalPlan::SubqueryAlias(alias) => below(&alias.input),
+        _ => None,
+    }
+}
+
+/// Puts a scan's columns, as expressions over the connector's, in the place of the columns of `input`.
+pub(super) fn inline(expr: &Expr, input: &LogicalPlan, origins: &[Expr]) -> Result<Expr> {
+    let inlined = expr.clone().transform_up(|e| match &e {
+        Expr::Column(c) => Ok(Transformed::yes(origins[input.schema().index_of_column(c)?].clone())),
+        _ => Ok(Transformed::no(e)),
+    });
+    Ok(inlined?.data)
+}
+
+/// Whether some computed column would be computed more than once if it were put in the place of each mention.
+pub(super) fn computes_twice<'a>(
+    input: &LogicalPlan,
+    origins: &[Expr],
+    exprs: impl Iterator<Item = &'a Expr>,
+) -> Result<bool> {
+    let mut mentions = vec![0; origins.len()];
+    for expr in exprs {
+        expr.apply(|e| {
+            if let Expr::Column(c) = e {
+                mentions[input.schema().index_of_column(c)?] += 1;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(mentions.iter().zip(origins).any(|(n, origin)| *n > 1 && !matches!(origin, Expr::Column(_))))
 }
 
 /// Where among the columns that a scan gives the rowtime stands.
