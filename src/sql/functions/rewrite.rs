@@ -13,7 +13,7 @@ use super::{decimal, regexp};
 
 /// Rewrites all expressions of a plan, from its leaves on.
 pub(super) fn plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|p| node(p)).map(|t| t.data)
+    plan.transform_up_with_subqueries(node).map(|t| t.data)
 }
 
 /// Rewrites an expression over the columns of a schema.
