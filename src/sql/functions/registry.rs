@@ -96,7 +96,7 @@ impl Functions {
     /// # Errors
     /// When types do not fit together.
     pub fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        rewrite::plan(&self.session, plan)
+        rewrite::plan(plan)
     }
 
     /// The same for an expression over the columns of a schema.
@@ -104,7 +104,7 @@ impl Functions {
     /// # Errors
     /// When types do not fit together.
     pub fn analyze_expr(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-        rewrite::expr(&self.session, expr, schema)
+        rewrite::expr(expr, schema)
     }
 
     fn add_datafusion(&mut self) {

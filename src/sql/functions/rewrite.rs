@@ -9,20 +9,19 @@ use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator};
 
 use super::cast::flink_cast;
-use super::session::Session;
 use super::{decimal, regexp};
 
 /// Rewrites all expressions of a plan, from its leaves on.
-pub(super) fn plan(session: &Session, plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|p| node(session, p)).map(|t| t.data)
+pub(super) fn plan(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(node).map(|t| t.data)
 }
 
 /// Rewrites an expression over the columns of a schema.
-pub(super) fn expr(session: &Session, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    transform(session, expr, schema).map(|t| t.data)
+pub(super) fn expr(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    transform(expr, schema).map(|t| t.data)
 }
 
-fn node(session: &Session, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     // The numbers of a LIMIT are BIGINT by contract.
     if matches!(plan, LogicalPlan::Limit(_)) {
         return Ok(Transformed::no(plan));
@@ -34,7 +33,7 @@ fn node(session: &Session, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>
     let names = NamePreserver::new(&plan);
     let plan = plan.map_expressions(|e| {
         let name = names.save(&e);
-        Ok(transform(session, e, &schema)?.update_data(|e| name.restore(e)))
+        Ok(transform(e, &schema)?.update_data(|e| name.restore(e)))
     })?;
     plan.map_data(|plan| match plan {
         LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build(),
@@ -42,7 +41,7 @@ fn node(session: &Session, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>
     })
 }
 
-fn transform(session: &Session, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn transform(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expr.transform_down_up(
         |e| {
             Ok(if is_count_star(&e) {
@@ -51,7 +50,7 @@ fn transform(session: &Session, expr: Expr, schema: &DFSchema) -> Result<Transfo
                 Transformed::no(e)
             })
         },
-        |e| one(session, e, schema),
+        |e| one(e, schema),
     )
 }
 
@@ -61,16 +60,16 @@ fn is_count_star(expr: &Expr) -> bool {
     func.name() == "count" && matches!(params.args.as_slice(), [Expr::Literal(ScalarValue::Int64(Some(1)), _)])
 }
 
-fn one(session: &Session, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn one(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::Literal(value, metadata) => Ok(literal(value, metadata)),
         Expr::Cast(cast) => {
             let from = cast.expr.get_type(schema)?;
-            Ok(replaced(flink_cast(&cast.expr, &from, cast.field.data_type(), false, session), Expr::Cast(cast)))
+            Ok(replaced(flink_cast(&cast.expr, &from, cast.field.data_type(), false), Expr::Cast(cast)))
         }
         Expr::TryCast(cast) => {
             let from = cast.expr.get_type(schema)?;
-            Ok(replaced(flink_cast(&cast.expr, &from, cast.field.data_type(), true, session), Expr::TryCast(cast)))
+            Ok(replaced(flink_cast(&cast.expr, &from, cast.field.data_type(), true), Expr::TryCast(cast)))
         }
         Expr::BinaryExpr(binary) => arithmetic(binary, schema),
         Expr::Like(like) => Ok(like_pattern(like)),

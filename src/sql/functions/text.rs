@@ -53,7 +53,7 @@ pub(super) fn functions() -> Vec<Def> {
 
 fn char_length(c: &Call) -> Result<ColumnarValue> {
     let s = c.text(0)?;
-    c.primitives::<Int32Type>(|i| s.get(i).map(|s| count(s)))
+    c.primitives::<Int32Type>(|i| s.get(i).map(count))
 }
 
 fn count(s: &str) -> i32 {

@@ -16,7 +16,6 @@ use datafusion_expr::{
 };
 
 use super::define::is_text;
-use super::session::Session;
 use super::temporal::{Times, from_ticks, to_ticks};
 
 /// `CAST(x AS to)` or `TRY_CAST(x AS to)`.
@@ -25,23 +24,16 @@ struct FlinkCast {
     to: DataType,
     /// TRY_CAST: what does not fit is NULL.
     lenient: bool,
-    session: Session,
     signature: Signature,
 }
 
 /// A cast by Flink's rules; nothing where Arrow's cast does the same.
-pub(super) fn flink_cast(
-    expr: &Expr,
-    from: &DataType,
-    to: &DataType,
-    lenient: bool,
-    session: &Session,
-) -> Option<Expr> {
+pub(super) fn flink_cast(expr: &Expr, from: &DataType, to: &DataType, lenient: bool) -> Option<Expr> {
     if !differs(from, to) {
         return None;
     }
     let signature = Signature::any(1, Volatility::Immutable);
-    let udf = FlinkCast { to: to.clone(), lenient, session: session.clone(), signature };
+    let udf = FlinkCast { to: to.clone(), lenient, signature };
     let call = ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(udf)), vec![expr.clone()]);
     Some(Expr::ScalarFunction(call))
 }
@@ -110,10 +102,10 @@ impl FlinkCast {
         let (from, to) = (array.data_type(), &self.to);
         if is_text(from) {
             let text = arrow::compute::cast(array, &DataType::Utf8)?;
-            return parse::from_text(&text, to, self.lenient, &self.session);
+            return parse::from_text(&text, to, self.lenient);
         }
         if is_text(to) {
-            return Ok(arrow::compute::cast(&show::to_text(array, &self.session)?, to)?);
+            return Ok(arrow::compute::cast(&show::to_text(array)?, to)?);
         }
         match to {
             t if t.is_integer() => number::to_integer(array, t),

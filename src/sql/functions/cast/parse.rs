@@ -8,11 +8,10 @@ use chrono::NaiveDateTime;
 use datafusion_common::{Result, exec_err};
 
 use crate::sql::functions::format::{parse_date, parse_time, parse_timestamp};
-use crate::sql::functions::session::Session;
 use crate::sql::functions::temporal::{epoch, from_ticks, to_ticks};
 
 /// Text as values of another type.
-pub(super) fn from_text(array: &ArrayRef, to: &DataType, lenient: bool, session: &Session) -> Result<ArrayRef> {
+pub(super) fn from_text(array: &ArrayRef, to: &DataType, lenient: bool) -> Result<ArrayRef> {
     let texts = Texts { array: array.as_string(), to, lenient };
     Ok(match to {
         DataType::Boolean => Arc::new(texts.read(boolean)?.into_iter().collect::<BooleanArray>()),
@@ -27,7 +26,6 @@ pub(super) fn from_text(array: &ArrayRef, to: &DataType, lenient: bool, session:
         DataType::Time32(_) | DataType::Time64(_) => texts.time(|s| Some(epoch().date().and_time(parse_time(s)?)))?,
         DataType::Timestamp(..) => texts.time(parse_timestamp)?,
         _ => {
-            let _ = session;
             let options = arrow::compute::CastOptions { safe: lenient, ..Default::default() };
             arrow::compute::cast_with_options(array, to, &options)?
         }

@@ -10,14 +10,13 @@ use arrow::datatypes::{
 use datafusion_common::Result;
 
 use crate::sql::functions::format::{format_time, format_timestamp};
-use crate::sql::functions::session::Session;
 use crate::sql::functions::temporal::{Times, digits};
 
 type Show<'a> = Box<dyn Fn(usize, &mut String) -> Option<()> + 'a>;
 
 /// Values as text.
-pub(super) fn to_text(array: &ArrayRef, session: &Session) -> Result<ArrayRef> {
-    let show = shower(array, session)?;
+pub(super) fn to_text(array: &ArrayRef) -> Result<ArrayRef> {
+    let show = shower(array)?;
     let mut builder = StringBuilder::with_capacity(array.len(), array.len() * 16);
     let mut buffer = String::new();
     for row in 0..array.len() {
@@ -28,7 +27,7 @@ pub(super) fn to_text(array: &ArrayRef, session: &Session) -> Result<ArrayRef> {
 }
 
 /// What writes a row of the array; it answers nothing for NULL.
-fn shower<'a>(array: &'a ArrayRef, session: &'a Session) -> Result<Show<'a>> {
+fn shower(array: &ArrayRef) -> Result<Show<'_>> {
     let valid = move |row: usize| array.is_valid(row).then_some(());
     Ok(match array.data_type() {
         DataType::Boolean => {
@@ -72,7 +71,7 @@ fn shower<'a>(array: &'a ArrayRef, session: &'a Session) -> Result<Show<'a>> {
             })
         }
         DataType::Interval(_) => interval(array)?,
-        DataType::List(_) | DataType::Map(..) | DataType::Struct(_) => nested(array, session)?,
+        DataType::List(_) | DataType::Map(..) | DataType::Struct(_) => nested(array)?,
         _ => {
             let texts = arrow::compute::cast(array, &DataType::Utf8)?;
             Box::new(move |row, out| {
@@ -133,9 +132,9 @@ fn write_months(out: &mut String, months: i32) -> Option<()> {
 }
 
 /// `[1, 2]`, `{a=1}`, `(1, a)`; NULL inside is `NULL`.
-fn nested<'a>(array: &'a ArrayRef, session: &'a Session) -> Result<Show<'a>> {
+fn nested(array: &ArrayRef) -> Result<Show<'_>> {
     let text_of = |inner: &ArrayRef| -> Result<ArrayRef> {
-        if inner.data_type() == &DataType::Utf8 { Ok(Arc::clone(inner)) } else { to_text(inner, session) }
+        if inner.data_type() == &DataType::Utf8 { Ok(Arc::clone(inner)) } else { to_text(inner) }
     };
     if let Some(list) = array.as_list_opt::<i32>() {
         let items = text_of(list.values())?;
