@@ -76,7 +76,9 @@ impl Location {
                 collect(path, &metadata, 0, &mut files)?;
             }
             Location::Pattern(pattern) => {
-                let paths = glob::glob(pattern).map_err(|e| Error::Option(format!("path '{pattern}': {e}")))?;
+                let plain = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+                let paths =
+                    glob::glob_with(pattern, plain).map_err(|e| Error::Option(format!("path '{pattern}': {e}")))?;
                 for path in paths {
                     let path = path.map_err(|e| Error::io(format!("reading '{}'", e.path().display()), e.into()))?;
                     collect_below(&path, 0, &mut files)?;

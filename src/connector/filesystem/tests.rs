@@ -37,7 +37,6 @@ fn batch(values: std::ops::Range<i32>) -> ChangeBatch {
 }
 
 fn source(table: &TableDescriptor, projection: &SchemaRef) -> Result<Box<dyn Source>> {
-    FilesystemConnector.options(&table.options);
     FilesystemConnector.source(table, Arc::clone(projection))
 }
 
