@@ -6,4 +6,4 @@ mod time;
 
 pub use batch::{ChangeBatch, RowKind, RowKinds};
 pub use clock::StepClock;
-pub use time::{Watermark, rowtime_millis};
+pub use time::{WallClock, Watermark, rowtime_millis};

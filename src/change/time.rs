@@ -1,10 +1,12 @@
 //! Event time: watermarks, and rowtime columns as milliseconds.
 
+use arrow::array::timezone::Tz;
 use arrow::array::{Array, AsArray, Int64Array};
 use arrow::datatypes::{
     DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
+use chrono::{DateTime, Offset, TimeZone};
 
 use crate::{Error, Result};
 
@@ -49,4 +51,74 @@ pub fn rowtime_millis(column: &dyn Array) -> Result<Int64Array> {
         }
         other => return Err(Error::internal(format!("{other} is no event time"))),
     })
+}
+
+/// The clock on the wall where windows are cut: days and hours of TIMESTAMP_LTZ rowtimes are those of the session's zone.
+///
+/// In the hour that is repeated when clocks go back, both passes count as the first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WallClock(Option<Tz>);
+
+impl WallClock {
+    /// The clock for rowtimes of a type: of the type's zone, or none where the type has none or it is UTC.
+    ///
+    /// # Errors
+    /// When the zone is not known.
+    pub fn of(rowtime: &DataType) -> Result<Self> {
+        let DataType::Timestamp(_, Some(zone)) = rowtime else { return Ok(Self(None)) };
+        if matches!(zone.as_ref(), "UTC" | "Z" | "+00:00") {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(zone.parse()?)))
+    }
+
+    /// What it shows at an instant, both in milliseconds since the epoch.
+    pub fn at(&self, instant: i64) -> i64 {
+        let Some(zone) = &self.0 else { return instant };
+        instant.saturating_add(offset(zone, instant))
+    }
+
+    /// The instants at which it shows some times.
+    pub fn all_at(&self, instants: Int64Array) -> Int64Array {
+        let Some(zone) = &self.0 else { return instants };
+        instants.unary(|t| t.saturating_add(offset(zone, t)))
+    }
+
+    /// The instant at which it shows a time for the first time; where clocks skip that time, the instant that follows.
+    pub fn instant(&self, shown: i64) -> i64 {
+        let Some(zone) = &self.0 else { return shown };
+        // The offset in force is that of an instant less than a day away.
+        let before = offset(zone, shown.saturating_sub(86_400_000));
+        let candidate = shown.saturating_sub(before);
+        if self.at(candidate) == shown { candidate } else { shown.saturating_sub(offset(zone, candidate)) }
+    }
+}
+
+/// How far a zone's clock is ahead of UTC at an instant, in milliseconds; 0 for instants that no calendar holds.
+fn offset(zone: &Tz, instant: i64) -> i64 {
+    let Some(at) = DateTime::from_timestamp_millis(instant) else { return 0 };
+    i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()) * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_clocks() {
+        let berlin = WallClock::of(&DataType::Timestamp(TimeUnit::Millisecond, Some("Europe/Berlin".into()))).unwrap();
+        let hour = 3_600_000;
+        // 2024-03-31 01:00 UTC: clocks go from 02:00 to 03:00.
+        let spring = 1_711_846_800_000;
+        assert_eq!(berlin.at(spring - 1), spring - 1 + hour);
+        assert_eq!(berlin.at(spring), spring + 2 * hour);
+        assert_eq!(berlin.instant(berlin.at(spring)), spring);
+        assert_eq!(berlin.instant(berlin.at(spring - 1)), spring - 1);
+        // 2024-10-27 01:00 UTC: clocks go from 03:00 back to 02:00.
+        let autumn = 1_729_990_800_000;
+        assert_eq!(berlin.at(autumn), autumn + hour);
+        assert_eq!(berlin.instant(autumn + hour), autumn - hour);
+        let none = WallClock::of(&DataType::Timestamp(TimeUnit::Millisecond, None)).unwrap();
+        assert_eq!((none.at(7), none.instant(7)), (7, 7));
+    }
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::window::{Window, WindowSpec};
 use super::{Operator, OperatorFactory};
-use crate::change::{ChangeBatch, rowtime_millis};
+use crate::change::{ChangeBatch, WallClock, rowtime_millis};
 use crate::{Error, Result};
 
 /// How many rows go out in one batch: a row falls into many windows where the slide is short.
@@ -19,13 +19,18 @@ const BATCH_ROWS: usize = 8192;
 pub struct WindowAssign {
     spec: WindowSpec,
     rowtime: usize,
+    clock: WallClock,
     schema: SchemaRef,
 }
 
 impl WindowAssign {
     /// Windows over the column at `rowtime`; `schema` is the input's with the three window columns behind it.
-    pub fn new(spec: WindowSpec, rowtime: usize, schema: SchemaRef) -> Self {
-        Self { spec, rowtime, schema }
+    ///
+    /// # Errors
+    /// When the rowtime's zone is not known.
+    pub fn try_new(spec: WindowSpec, rowtime: usize, schema: SchemaRef) -> Result<Self> {
+        let clock = WallClock::of(schema.field(rowtime).data_type())?;
+        Ok(Self { spec, rowtime, clock, schema })
     }
 
     fn emit(&self, batch: &ChangeBatch, rows: &[u32], windows: &[Window], out: &mut Vec<ChangeBatch>) -> Result<()> {
@@ -35,19 +40,21 @@ impl WindowAssign {
         let taken = batch.take(&UInt32Array::from(rows.to_vec()))?;
         let mut columns = taken.rows.columns().to_vec();
         let types = self.schema.fields().iter().skip(columns.len()).map(|f| f.data_type());
-        columns.extend(window_columns(windows, types)?);
+        columns.extend(window_columns(windows, self.clock, types)?);
         out.push(taken.with_rows(RecordBatch::try_new(Arc::clone(&self.schema), columns)?));
         Ok(())
     }
 }
 
-/// The three columns of some windows: start, end and time, of the given timestamp types.
+/// The three columns of some windows: start and end as the clock on the wall shows them, and the instant of the last
+/// millisecond; of the given timestamp types.
 
 pub(super) fn window_columns<'a>(
     windows: &[Window],
+    clock: WallClock,
     types: impl Iterator<Item = &'a DataType>,
 ) -> Result<Vec<ArrayRef>> {
-    let values: [fn(&Window) -> i64; 3] = [|w| w.start, |w| w.end, |w| w.end.saturating_sub(1)];
+    let values: [&dyn Fn(&Window) -> i64; 3] = [&|w| w.start, &|w| w.end, &|w| clock.instant(w.end.saturating_sub(1))];
     let columns = values.iter().zip(types).map(|(value, data_type)| match data_type {
         DataType::Timestamp(_, zone) => {
             let column: TimestampMillisecondArray = windows.iter().map(|w| Some(value(w))).collect();
@@ -60,7 +67,7 @@ pub(super) fn window_columns<'a>(
 
 impl Operator for WindowAssign {
     fn push(&mut self, _input: usize, batch: ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
-        let rowtimes = rowtime_millis(batch.rows.column(self.rowtime))?;
+        let rowtimes = self.clock.all_at(rowtime_millis(batch.rows.column(self.rowtime))?);
         let (mut rows, mut windows) = (Vec::new(), Vec::new());
         for (row, time) in (0u32..).zip(&rowtimes) {
             let time = time.ok_or_else(|| Error::Execution("the time column of a window is NULL in a row".into()))?;

@@ -14,6 +14,7 @@ use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 use super::compile::{Compiler, column_index, physical};
 use super::refuse;
 use super::windowed::{self, WindowColumn};
+use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
 use crate::operator::window_aggregate::{Aggregate, WindowAggregateFactory, WindowOutput, WindowSource};
@@ -25,6 +26,7 @@ struct Input {
     node: NodeId,
     schema: Arc<DFSchema>,
     windows: WindowSource,
+    clock: WallClock,
     detail: String,
 }
 
@@ -68,6 +70,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     };
     let factory = WindowAggregateFactory {
         windows: input.windows,
+        clock: input.clock,
         keys: prepared.keys,
         aggregates,
         outputs,
@@ -107,8 +110,9 @@ fn by_slices<'a>(
     let schema = Arc::clone(stripped.plan.schema());
     let column = compiler.rowtime(node, &stripped.time, &schema)?;
     let windows = WindowSource::Rowtime { column, spec: stripped.spec };
+    let clock = WallClock::of(schema.field(column).data_type())?;
     let detail = format!("{}, time={}", stripped.spec, stripped.time.name);
-    Ok(Some((Input { node, schema, windows, detail }, Keys { all: all.to_vec(), window })))
+    Ok(Some((Input { node, schema, windows, clock, detail }, Keys { all: all.to_vec(), window })))
 }
 
 /// The aggregate over rows that carry their windows as columns.
@@ -134,8 +138,9 @@ fn by_columns<'a>(
     });
     let keys = Keys { window: window.collect(), all };
     let windows = WindowSource::Columns { start, end };
+    let clock = windowed::clock(&aggregate.input)?;
     let detail = format!("window=[{}, {}]", schema.field(start).name(), schema.field(end).name());
-    Ok(Some((Input { node, schema, windows, detail }, keys)))
+    Ok(Some((Input { node, schema, windows, clock, detail }, keys)))
 }
 
 /// Where each group expression stands in the result: windows by themselves, all else among the keys.

@@ -264,7 +264,7 @@ impl Compiler {
             windows: vec![(width, width + 1)],
             bound: None,
         };
-        let factory = WindowAssign::new(tvf.spec, rowtime, Arc::clone(&schema));
+        let factory = WindowAssign::try_new(tvf.spec, rowtime, Arc::clone(&schema))?;
         Ok(self.operator(factory, vec![input], schema, notes))
     }
 
@@ -373,12 +373,20 @@ fn typed(schema: &SchemaRef, exprs: &[Arc<dyn PhysicalExpr>], input: &Schema) ->
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 
+/// An expression as `EXPLAIN` shows it.
+fn shown(expr: &Expr) -> String {
+    match expr {
+        Expr::Alias(alias) => format!("{} AS {}", unaliased(expr).human_display(), alias.name),
+        other => other.human_display().to_string(),
+    }
+}
+
 /// What a projection keeps of its input's time attributes and windows.
 fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
     let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
     let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
     let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
-    let select = exprs.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
+    let select = exprs.iter().map(shown).collect::<Vec<_>>().join(", ");
     let mut detail = format!("select=[{select}]");
     if let Some(condition) = condition {
         detail.push_str(&format!(", where=[{}]", condition.human_display()));

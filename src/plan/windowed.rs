@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, TableReference};
 use datafusion_expr::logical_plan::{Filter, Projection, SubqueryAlias};
 use datafusion_expr::{Expr, LogicalPlan};
 
 use super::window_tvf::WindowTvf;
 use crate::Result;
+use crate::change::WallClock;
 use crate::operator::window::WindowSpec;
 
 /// One of the three columns that a window function adds.
@@ -108,4 +110,17 @@ fn strip_projection(projection: &Projection) -> Result<Option<Stripped>> {
     }
     let plan = LogicalPlan::Projection(Projection::try_new(kept, Arc::new(below.plan))?);
     Ok(Some(Stripped { plan, windows, ..below }))
+}
+
+/// The clock that the windows of a plan's rows were cut by.
+pub(super) fn clock(plan: &LogicalPlan) -> Result<WallClock> {
+    let mut clock = Ok(WallClock::default());
+    plan.apply(|node| {
+        let LogicalPlan::Extension(e) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let Some(tvf) = e.node.as_any().downcast_ref::<WindowTvf>() else { return Ok(TreeNodeRecursion::Continue) };
+        let schema = tvf.input.schema();
+        clock = WallClock::of(schema.field(schema.index_of_column(&tvf.time)?).data_type());
+        Ok(TreeNodeRecursion::Stop)
+    })?;
+    clock
 }

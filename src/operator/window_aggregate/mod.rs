@@ -18,7 +18,7 @@ use super::grouped::{Grouped, Grouping};
 use super::window::{Window, WindowSpec};
 use super::window_assign::window_columns;
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
-use crate::change::{ChangeBatch, rowtime_millis};
+use crate::change::{ChangeBatch, WallClock, rowtime_millis};
 use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ use crate::{Error, Result};
 const BATCH_ROWS: usize = 8192;
 
 /// Where the windows of a row come from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum WindowSource {
     /// From its rowtime, by slices.
     Rowtime {
@@ -66,6 +66,8 @@ pub struct WindowAggregateFactory {
     pub windows: WindowSource,
     /// The key columns.
     pub keys: Vec<usize>,
+    /// The clock that windows are cut by: all times inside are what it shows, and watermarks are read off it.
+    pub clock: WallClock,
     /// The aggregates, over the input's columns.
     pub aggregates: Vec<Aggregate>,
     /// What each column of `schema` is.
@@ -84,7 +86,8 @@ impl OperatorFactory for WindowAggregateFactory {
             WindowSource::Rowtime { spec, .. } => Some(spec),
             WindowSource::Columns { .. } => None,
         };
-        Ok(Box::new(WindowAggregate { plan: self.clone(), slices: Slices::new(grouping, spec), late_rows: 0 }))
+        let slices = Slices::new(grouping, spec);
+        Ok(Box::new(WindowAggregate { plan: self.clone(), slices, late_rows: 0 }))
     }
 
     fn name(&self) -> &'static str {
@@ -108,12 +111,15 @@ impl Operator for WindowAggregate {
         }
         match &batch.watermarks {
             None => self.add(&batch),
-            Some(watermarks) => self.add_with_late_rows(&batch, &watermarks.clone(), out),
+            Some(watermarks) => {
+                let watermarks = self.plan.clock.all_at(watermarks.clone());
+                self.add_with_late_rows(&batch, &watermarks, out)
+            }
         }
     }
 
     fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
-        self.fire(time.watermark.0, out)
+        self.fire(self.plan.clock.at(time.watermark.0), out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
@@ -234,7 +240,7 @@ impl WindowAggregate {
         let null = || Error::Execution("the time column of a window is NULL in a row".into());
         match self.plan.windows {
             WindowSource::Rowtime { column, spec } => {
-                let times = rowtime_millis(rows.column(column))?;
+                let times = self.plan.clock.all_at(rowtime_millis(rows.column(column))?);
                 if times.null_count() > 0 {
                     return Err(null());
                 }
@@ -296,7 +302,7 @@ impl WindowAggregate {
         let columns = self.plan.outputs.iter().zip(self.plan.schema.fields()).map(|(output, field)| {
             let time = |at: usize| {
                 let types = std::iter::repeat_n(field.data_type(), 3);
-                window_columns(&times, types).map(|c| Arc::clone(&c[at]))
+                window_columns(&times, self.plan.clock, types).map(|c| Arc::clone(&c[at]))
             };
             match output {
                 WindowOutput::Key(i) => Ok(Arc::clone(&values[*i])),
