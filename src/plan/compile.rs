@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -162,7 +162,7 @@ impl Compiler {
 
     fn source(&mut self, spec: SourceSpec, rowtime: Option<usize>) -> NodeId {
         let schema = Arc::clone(&spec.projection);
-        let columns = schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
+        let columns = schema.fields().iter().map(|f| column_text(f)).collect::<Vec<_>>().join(", ");
         let notes = NodeNotes {
             detail: format!("connector={}, columns=[{columns}]", spec.connector.name()),
             rowtimes: rowtime.into_iter().collect(),
@@ -323,6 +323,17 @@ impl Compiler {
         let kind = NodeKind::Sink(self.circuit.sinks.len() - 1);
         self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
         Ok(())
+    }
+}
+
+/// A column that is read; of a ROW the fields that are.
+fn column_text(field: &Field) -> String {
+    match field.data_type() {
+        DataType::Struct(parts) => {
+            let parts = parts.iter().map(|p| column_text(p)).collect::<Vec<_>>().join(", ");
+            format!("{} ROW<{parts}>", field.name())
+        }
+        _ => field.name().clone(),
     }
 }
 

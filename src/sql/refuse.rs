@@ -7,7 +7,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use super::ast::{ColumnKind, Statement};
+use super::ast::{ColumnKind, Insert, Statement};
 use super::place::Place;
 use crate::{Error, Result};
 
@@ -21,8 +21,8 @@ pub(super) const MAX_DEPTH: usize = 1_000;
 pub(super) fn check(statement: &Statement, place: &Place<'_>) -> Result<()> {
     match statement {
         Statement::Query(query) => visit(query.as_ref(), place),
-        Statement::Insert(insert) => visit(insert.query.as_ref(), place),
-        Statement::StatementSet(inserts) => inserts.iter().try_for_each(|i| visit(i.query.as_ref(), place)),
+        Statement::Insert(insert) => check_insert(insert, place),
+        Statement::StatementSet(inserts) => inserts.iter().try_for_each(|i| check_insert(i, place)),
         Statement::CreateView(view) => visit(view.query.as_ref(), place),
         Statement::Explain(inner) => check(inner, place),
         Statement::CreateTable(table) => {
@@ -35,6 +35,15 @@ pub(super) fn check(statement: &Statement, place: &Place<'_>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn check_insert(insert: &Insert, place: &Place<'_>) -> Result<()> {
+    let clause = match insert {
+        Insert { overwrite: true, .. } => "OVERWRITE",
+        Insert { partition, .. } if !partition.is_empty() => "PARTITION",
+        _ => return visit(insert.query.as_ref(), place),
+    };
+    Err(place.error_about(clause, format!("not supported: {clause} in INSERT")))
 }
 
 fn visit(node: &impl Visit, place: &Place<'_>) -> Result<()> {
