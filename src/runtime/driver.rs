@@ -166,7 +166,7 @@ impl Driver {
     fn drain(&mut self, states: &mut [SourceState]) -> Result<Taken> {
         self.ports.iter_mut().for_each(Port::stop_reading);
         let mut batches = Vec::with_capacity(self.ports.len());
-        for source in 0..self.ports.len() {
+        for (source, state) in states.iter_mut().enumerate() {
             let left = self.ports[source].drain();
             let mut rows = Vec::with_capacity(left.len());
             for (batch, progress) in left {
@@ -174,7 +174,7 @@ impl Driver {
                 rows.push(batch.changes);
             }
             batches.push(rows);
-            states[source] = SourceState::Ended;
+            *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
         Ok(Taken { batches, news: true })
