@@ -1,0 +1,3 @@
+//! The integration tests, in one binary so that the engine links once.
+
+mod flink;
