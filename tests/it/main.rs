@@ -1,3 +1,4 @@
 //! The integration tests, in one binary so that the engine links once.
 
 mod flink;
+mod law;
