@@ -77,7 +77,8 @@ pub struct Case {
 
 impl Case {
     pub fn random(family: &Family, seed: u64) -> Result<Self, String> {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let salt = family.name.bytes().fold(0u64, |salt, b| salt.wrapping_mul(31).wrapping_add(u64::from(b)));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ salt << 32);
         let mut connectors = Connectors::default();
         connectors.register(Arc::new(Channels::default()));
         let mut session = Session::new(connectors);
@@ -160,7 +161,7 @@ impl Case {
         let mut late = Vec::new();
         for (sink, plan) in self.plans.iter().enumerate() {
             let expected = self.expected(plan, &tables, fault)?;
-            if let Some(d) = difference(&rows(&observed.until(step, sink)), &rows(&expected.batches)) {
+            if let Some(d) = difference(&rows(&observed.until(step, sink)), &rows([&expected.rows])) {
                 let when = if ended { "in the end".to_string() } else { format!("after step {step}") };
                 return Err(format!("query {sink} {when}: {d}"));
             }

@@ -56,7 +56,7 @@ impl Schedule {
 
     /// How many rows of a table have gone in after a step.
     pub fn consumed(&self, table: &str, step: usize) -> usize {
-        self.steps.iter().take(step + 1).map(|(taken, _)| taken.get(table).copied().unwrap_or(0)).sum()
+        self.steps.iter().take(step.saturating_add(1)).map(|(taken, _)| taken.get(table).copied().unwrap_or(0)).sum()
     }
 }
 
@@ -72,7 +72,7 @@ pub struct Observed {
 impl Observed {
     /// What has come out at a sink up to and with a step.
     pub fn until(&self, step: usize, sink: usize) -> Vec<RecordBatch> {
-        let changes = self.steps.iter().take(step + 1).flat_map(|s| &s[sink]);
+        let changes = self.steps.iter().take(step.saturating_add(1)).flat_map(|s| &s[sink]);
         changes
             .map(|c| {
                 assert!(c.kinds.is_none(), "a change in an append-only query");

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, TimestampMillisecondArray, UInt32Array,
+};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::{Column, Result, TableReference};
@@ -43,10 +45,10 @@ pub struct Consumed {
 pub struct Zone(pub i64);
 
 /// What the reference says of a query.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Expected {
     /// Its result.
-    pub batches: Vec<RecordBatch>,
+    pub rows: RecordBatch,
     /// (row, window) pairs that came when the window was closed.
     pub late_pairs: u64,
     /// Rows that came when all their windows were closed.
@@ -88,16 +90,23 @@ impl<'a> Reference<'a> {
         let lowered = self.lower(plan).await?;
         let visible: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let plan = LogicalPlan::Projection(Projection::try_new(visible, Arc::new(lowered.plan))?);
-        let batches = self.run(plan).await?;
+        let rows = self.run(plan).await?;
         let (late_pairs, late_rows) = *self.late.lock().unwrap();
-        Ok(Expected { batches, late_pairs, late_rows })
+        Ok(Expected { rows, late_pairs, late_rows })
     }
 
     /// Runs a plan as it stands, so that DataFusion's optimizer and ours cannot be wrong in the same way.
-    async fn run(&self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+    async fn run(&self, plan: LogicalPlan) -> Result<RecordBatch> {
         let state = self.context.state();
         let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
-        datafusion::physical_plan::collect(physical, self.context.task_ctx()).await
+        let schema = physical.schema();
+        let batches = datafusion::physical_plan::collect(physical, self.context.task_ctx()).await?;
+        let all = arrow::compute::concat_batches(&schema, &batches)?;
+        // Names that cannot collide.
+        let fields = all.columns().iter().enumerate();
+        let fields = fields.map(|(i, c)| Field::new(format!("c{i}"), c.data_type().clone(), true)).collect::<Vec<_>>();
+        let options = RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), all.columns().to_vec(), &options)?)
     }
 
     fn lower<'b>(&'b self, plan: &'b LogicalPlan) -> BoxFuture<'b, Result<Lowered>> {
@@ -194,7 +203,7 @@ impl<'a> Reference<'a> {
         }
         let columns = input.schema().columns();
         let names: Vec<(Option<TableReference>, String)> = columns.into_iter().map(|c| (c.relation, c.name)).collect();
-        let batch = concat(&self.run(input).await?, &names)?;
+        let batch = self.run(input).await?;
         let closes = millis(&batch, &names, CLOSES).unwrap();
         let before = millis(&batch, &names, BEFORE);
         let lasts = batch.column(names.iter().position(|(_, n)| n == LAST).unwrap());
@@ -221,7 +230,7 @@ impl<'a> Reference<'a> {
             |p: &LogicalPlan| -> Vec<_> { p.schema().columns().into_iter().map(|c| (c.relation, c.name)).collect() };
         let mut input_names: Vec<(Option<TableReference>, String)> = names(&input);
         let time = input.schema().index_of_column(&tvf.time)?;
-        let mut batch = concat(&self.run(input).await?, &input_names)?;
+        let mut batch = self.run(input).await?;
         for old in [CLOSES, LAST] {
             if let Some(i) = input_names.iter().position(|(_, n)| n == old) {
                 input_names.remove(i);
@@ -333,18 +342,6 @@ fn named(rows: RecordBatch, names: &[(Option<TableReference>, String)]) -> Resul
         own.iter().zip(names).map(|(own, (relation, name))| by_name(own).alias_qualified(relation.clone(), name));
     let exprs: Vec<Expr> = exprs.collect();
     LogicalPlanBuilder::from(memory(rows)?).project(exprs)?.build()
-}
-
-/// Batches as one, with names that cannot collide.
-fn concat(batches: &[RecordBatch], names: &[(Option<TableReference>, String)]) -> Result<RecordBatch> {
-    let Some(first) = batches.first() else {
-        panic!("a result without a batch, of the columns {names:?}");
-    };
-    let all = arrow::compute::concat_batches(&first.schema(), batches)?;
-    let fields =
-        all.columns().iter().enumerate().map(|(i, c)| Field::new(format!("c{i}"), c.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    Ok(RecordBatch::try_new(schema, all.columns().to_vec())?)
 }
 
 fn millis(batch: &RecordBatch, names: &[(Option<TableReference>, String)], name: &str) -> Option<Int64Array> {
