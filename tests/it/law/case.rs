@@ -87,8 +87,10 @@ impl Case {
         if zoned {
             session.set("table.local-time-zone", "Asia/Kolkata").unwrap();
         }
+        let precision = if rng.random_bool(0.25) { 0 } else { 3 };
         let names = ["t", "s"].into_iter().take(family.tables);
-        let declared: Vec<Table> = names.map(|n| Table::random(n, &mut rng, family.ordered, zoned)).collect();
+        let declared: Vec<Table> =
+            names.map(|n| Table::random(n, &mut rng, family.ordered, zoned, precision)).collect();
         let script = (family.script)(&declared, &mut rng);
         let mut plans = Vec::new();
         for text in declared.iter().map(|t| &t.ddl).chain(&script.views).chain(&script.queries) {

@@ -33,8 +33,7 @@ const COLUMNS: &str = "id BIGINT NOT NULL, k STRING, b BOOLEAN, n INT, v BIGINT,
 
 impl Table {
     /// A table of that name; `ordered` leaves no row late.
-    pub fn random(name: &str, rng: &mut Xoshiro256PlusPlus, ordered: bool, zoned: bool) -> Self {
-        let precision = *[0, 3, 3, 3].get(rng.random_range(0..4)).unwrap();
+    pub fn random(name: &str, rng: &mut Xoshiro256PlusPlus, ordered: bool, zoned: bool, precision: u8) -> Self {
         let kind = if zoned { "TIMESTAMP_LTZ" } else { "TIMESTAMP" };
         let (ahead, time, computed) = match rng.random_bool(0.2) {
             true => (1000, "rt", ", rt AS ts + INTERVAL '1' SECOND"),
