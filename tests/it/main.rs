@@ -1,4 +1,7 @@
 //! The integration tests, in one binary so that the engine links once.
 
+mod faults;
 mod flink;
+mod fuzz;
 mod law;
+mod rooms;

@@ -10,6 +10,7 @@ use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
 use millstream::plan::{Query, compile};
 use millstream::runtime::Circuit;
+use millstream::runtime::circuit::{Node, NodeKind};
 use millstream::sql::parse::parse_script;
 use millstream::sql::{Outcome, Session};
 use rand::{Rng, SeedableRng};
@@ -107,6 +108,26 @@ impl Case {
         let fill = |t: &Table| (t.name.clone(), t.rows(&session.table(&t.name).unwrap().descriptor.schema, &mut rng));
         let rows = declared.iter().map(fill).collect();
         Ok(Self { script, declared, plans, circuit: Arc::new(circuit), rows, zone, seed })
+    }
+
+    /// The operators that run.
+    pub fn operators(&self) -> Vec<String> {
+        let operator = |node: &Node| match &node.kind {
+            NodeKind::Operator(factory) => Some(factory.name().to_string()),
+            _ => None,
+        };
+        self.circuit.nodes.iter().filter_map(operator).collect()
+    }
+
+    /// The same with another circuit.
+    pub fn with_circuit(mut self, change: impl FnOnce(&mut Circuit)) -> Self {
+        change(Arc::make_mut(&mut self.circuit));
+        self
+    }
+
+    /// How many rows go in.
+    pub fn row_count(&self) -> usize {
+        self.rows.values().map(RecordBatch::num_rows).sum()
     }
 
     /// What is wrong, if anything.
