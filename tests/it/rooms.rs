@@ -16,8 +16,8 @@ const FLOORS: &[&[&str]] = &[
     &["change"],
 ];
 
-/// Of rooms on one floor.
-const MAY_USE: &[(&str, &str)] = &[("main", "cli"), ("connector", "format")];
+/// Of rooms on one floor: formats speak of their options in the connectors' words.
+const MAY_USE: &[(&str, &str)] = &[("main", "cli"), ("connector", "format"), ("format", "connector")];
 
 /// Rooms that know nothing of tokio.
 const SYNCHRONOUS: &[&str] = &["operator", "state", "change", "plan", "sql"];
