@@ -129,6 +129,7 @@ impl From<DataFusionError> for Error {
         match e.find_root() {
             DataFusionError::NotImplemented(m) => Error::Unsupported(m.clone()),
             DataFusionError::Internal(m) => Error::Internal(m.clone()),
+            DataFusionError::ArrowError(e, _) => Error::Execution(arrow_message(e)),
             root => Error::Execution(root.strip_backtrace()),
         }
     }
@@ -136,6 +137,16 @@ impl From<DataFusionError> for Error {
 
 impl From<arrow::error::ArrowError> for Error {
     fn from(e: arrow::error::ArrowError) -> Self {
-        Error::Execution(e.to_string())
+        Error::Execution(arrow_message(&e))
+    }
+}
+
+/// What Arrow says, without the name of its error's kind where that adds nothing.
+fn arrow_message(e: &arrow::error::ArrowError) -> String {
+    use arrow::error::ArrowError;
+    match e {
+        ArrowError::DivideByZero => "division by zero".into(),
+        ArrowError::ComputeError(m) | ArrowError::CastError(m) | ArrowError::ArithmeticOverflow(m) => m.clone(),
+        other => other.to_string(),
     }
 }

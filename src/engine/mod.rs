@@ -51,8 +51,24 @@ pub struct Engine {
 /// Where the tasks of sources and sinks run.
 #[derive(Debug)]
 enum Tasks {
-    Own(Runtime),
+    Own(Arc<OwnRuntime>),
     Callers(Handle),
+}
+
+/// A runtime that its jobs keep alive, and that may be dropped anywhere.
+#[derive(Debug)]
+struct OwnRuntime {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // Waiting for its threads would block, which asynchronous code must not.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What a statement or script came to.
@@ -87,7 +103,7 @@ impl Engine {
                     .enable_all()
                     .build()
                     .map_err(|e| Error::io("starting a runtime for sources and sinks", e))?;
-                Tasks::Own(runtime)
+                Tasks::Own(Arc::new(OwnRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) }))
             }
         };
         let channels = Channels::default();
@@ -216,13 +232,17 @@ impl Engine {
             idle_timeout: settings.idle_timeout(),
             step_rows: settings.step_rows().unwrap_or(JobOptions::default().step_rows),
             clock: Arc::clone(&self.clock),
+            keep: match &self.tasks {
+                Tasks::Own(own) => Some(Arc::clone(own) as _),
+                Tasks::Callers(_) => None,
+            },
         };
         start(circuit, options, self.handle())
     }
 
     fn handle(&self) -> &Handle {
         match &self.tasks {
-            Tasks::Own(runtime) => runtime.handle(),
+            Tasks::Own(own) => &own.handle,
             Tasks::Callers(handle) => handle,
         }
     }

@@ -198,7 +198,7 @@ impl Compiler {
     ) -> Result<NodeId> {
         let condition_expr = condition.map(|c| physical(c, input_schema)).transpose()?;
         let projection = exprs.iter().map(|e| physical(e, input_schema)).collect::<Result<Vec<_>>>()?;
-        let taken: Vec<Option<usize>> = projection.iter().map(|e| column_index(e)).collect();
+        let taken: Vec<Option<usize>> = projection.iter().map(column_index).collect();
         let before = Arc::clone(&self.circuit.node(input).schema);
         let identity = taken.len() == before.fields().len() && taken.iter().enumerate().all(|(i, t)| *t == Some(i));
         let same_names = before.fields().iter().zip(schema.fields()).all(|(a, b)| a.name() == b.name());

@@ -14,6 +14,8 @@ use crate::change::ChangeBatch;
 use crate::connector::{SourceBatch, SourceProgress};
 use crate::{Error, Result};
 
+/// How long a driver sleeps at most when there is nothing to do.
+const REST: Duration = Duration::from_secs(1);
 /// How often the operators' state is measured.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
@@ -122,15 +124,14 @@ impl Driver {
 
     /// Nothing to do: lets held-back output go, and waits for a wake-up.
     fn rest(&mut self, since_report: &mut Stopwatch) -> Result<()> {
-        self.outlets.iter_mut().try_for_each(Outlet::flush)?;
-        if since_report.elapsed() > REPORT_EVERY {
+        let tick = since_report.elapsed() > REPORT_EVERY;
+        self.outlets.iter_mut().try_for_each(|o| o.flush(tick))?;
+        if tick {
             *since_report = Stopwatch::start();
             self.executor.report()?;
         }
-        match self.idle_timeout {
-            Some(timeout) => std::thread::park_timeout(timeout.max(Duration::from_millis(1))),
-            None => std::thread::park(),
-        }
+        let timeout = self.idle_timeout.unwrap_or(REST).clamp(Duration::from_millis(1), REST);
+        std::thread::park_timeout(timeout);
         Ok(())
     }
 
@@ -166,7 +167,7 @@ impl Driver {
     fn drain(&mut self, states: &mut [SourceState]) -> Result<Taken> {
         self.ports.iter_mut().for_each(Port::stop_reading);
         let mut batches = Vec::with_capacity(self.ports.len());
-        for source in 0..self.ports.len() {
+        for (source, state) in states.iter_mut().enumerate() {
             let left = self.ports[source].drain();
             let mut rows = Vec::with_capacity(left.len());
             for (batch, progress) in left {
@@ -174,7 +175,7 @@ impl Driver {
                 rows.push(batch.changes);
             }
             batches.push(rows);
-            states[source] = SourceState::Ended;
+            *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
         Ok(Taken { batches, news: true })

@@ -33,11 +33,18 @@ pub struct JobOptions {
     pub step_rows: usize,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Something to keep alive until the job is dropped, such as the runtime of its tasks.
+    pub keep: Option<Arc<dyn Keep>>,
 }
+
+/// Whatever a job keeps alive.
+pub trait Keep: std::fmt::Debug + Send + Sync {}
+
+impl<T: std::fmt::Debug + Send + Sync> Keep for T {}
 
 impl Default for JobOptions {
     fn default() -> Self {
-        Self { workers: 1, idle_timeout: None, step_rows: 65_536, clock: Arc::new(SystemClock) }
+        Self { workers: 1, idle_timeout: None, step_rows: 65_536, clock: Arc::new(SystemClock), keep: None }
     }
 }
 
@@ -48,6 +55,7 @@ pub struct Job {
     driver: Thread,
     end: watch::Receiver<Option<Result<JobEnd>>>,
     metrics: Arc<Metrics>,
+    _keep: Option<Arc<dyn Keep>>,
 }
 
 /// The changes of a bare query, batch by batch. Reading slowly slows the job down; dropping this cancels it.
@@ -117,7 +125,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
             ended.send_replace(Some(outcome.unwrap_or_else(|p| Err(Error::panic("the driver", p.as_ref())))));
         })
         .map_err(|e| Error::io("starting the driver's thread", e))?;
-    Ok((Job { control, driver: thread.thread().clone(), end, metrics }, results))
+    Ok((Job { control, driver: thread.thread().clone(), end, metrics, _keep: options.keep }, results))
 }
 
 fn open_outlets(circuit: &Circuit, results: &mut Vec<Results>, runtime: &Handle) -> Result<Vec<Outlet>> {

@@ -71,12 +71,13 @@ impl Outlet {
         }
     }
 
-    /// Asks for what is held back to go out.
+    /// Asks for what is held back to go out, if there is anything; or `in_any_case`, as sinks also close files by age.
     ///
     /// # Errors
     /// As [`Outlet::send`].
-    pub fn flush(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.unflushed) { self.order(Order::Flush) } else { Ok(()) }
+    pub fn flush(&mut self, in_any_case: bool) -> Result<()> {
+        let due = std::mem::take(&mut self.unflushed) || in_any_case;
+        if due { self.order(Order::Flush) } else { Ok(()) }
     }
 
     /// Closes the sink and waits until all is written.
