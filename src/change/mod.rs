@@ -5,5 +5,5 @@ mod clock;
 mod time;
 
 pub use batch::{ChangeBatch, RowKind, RowKinds};
-pub use clock::StepClock;
+pub use clock::{Clock, ManualClock, StepClock, SystemClock};
 pub use time::{WallClock, Watermark, rowtime_millis};

@@ -12,11 +12,10 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use crate::Result;
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, Clock};
 
 pub mod blackhole;
 pub mod channel;
-pub mod clock;
 pub mod datagen;
 pub mod filesystem;
 pub mod nexmark;
@@ -196,10 +195,10 @@ impl Connectors {
 }
 
 /// The connectors that come with the library.
-pub fn builtin() -> Connectors {
+pub fn builtin(clock: Arc<dyn Clock>) -> Connectors {
     let mut connectors = Connectors::default();
     connectors.register(Arc::new(blackhole::Blackhole));
-    connectors.register(Arc::new(datagen::Datagen::default()));
+    connectors.register(Arc::new(datagen::Datagen::new(clock)));
     connectors.register(Arc::new(filesystem::FilesystemConnector));
     connectors.register(Arc::new(nexmark::Nexmark));
     connectors.register(Arc::new(print::Print::default()));

@@ -8,11 +8,12 @@ use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use tokio::runtime::{Handle, Runtime};
 
 pub use self::script::{Prepared, Progress};
+use crate::change::{Clock, SystemClock};
 use crate::connector::channel::Channels;
 pub use crate::connector::channel::{Input, Output};
+use crate::connector::datagen::Datagen;
 use crate::connector::{Connector, Connectors, builtin};
 use crate::plan::{Query, StreamTable, compile, explain};
-use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
@@ -107,9 +108,10 @@ impl Engine {
             }
         };
         let channels = Channels::default();
-        let mut connectors: Connectors = builtin();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut connectors: Connectors = builtin(Arc::clone(&clock));
         connectors.register(Arc::new(channels.clone()));
-        Ok(Self { session: Session::new(connectors), channels, clock: Arc::new(SystemClock), tasks })
+        Ok(Self { session: Session::new(connectors), channels, clock, tasks })
     }
 
     /// Adds a connector of the embedder's, or puts it in the place of a built-in one.
@@ -134,6 +136,7 @@ impl Engine {
 
     /// Puts another clock in the machine's place, for all jobs started from now on.
     pub fn set_clock(&mut self, clock: Arc<dyn Clock>) {
+        self.register_connector(Arc::new(Datagen::new(Arc::clone(&clock))));
         self.clock = clock;
     }
 

@@ -8,10 +8,10 @@ use crate::{Error, Result};
 /// Why a plan's topmost node is refused. The first word or words, up to a colon, are the SQL keyword to look for.
 pub(super) fn plan(plan: &LogicalPlan) -> Error {
     let what = match plan {
-        LogicalPlan::Join(_) => "JOIN: joins are not planned yet",
+        LogicalPlan::Join(_) => "JOIN: joins of streams are not planned yet",
         LogicalPlan::Sort(_) => "ORDER BY: sorting is not planned yet",
         LogicalPlan::Limit(_) => "LIMIT: limiting is not planned yet",
-        LogicalPlan::Distinct(_) => "DISTINCT: distinct rows without a window are not planned yet",
+        LogicalPlan::Distinct(_) => "DISTINCT: rows made distinct without a window are not planned yet",
         LogicalPlan::Window(_) => "OVER: OVER aggregates are not planned yet",
         LogicalPlan::Aggregate(_) => {
             "GROUP BY: aggregates without a window are not planned yet; group by window_start and window_end of a window \

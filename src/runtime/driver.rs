@@ -6,11 +6,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::clock::{Clock, Stopwatch};
+use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::outlet::Outlet;
 use super::port::{Arrival, Port};
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, Clock};
 use crate::connector::{SourceBatch, SourceProgress};
 use crate::{Error, Result};
 

@@ -10,13 +10,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::circuit::{Circuit, NodeKind, SinkSpec};
-use super::clock::{Clock, SystemClock};
 use super::driver::{Control, Driver, JobEnd};
 use super::executor::Executor;
 use super::metrics::{Metrics, MetricsSnapshot};
 use super::outlet::Outlet;
 use super::port::Port;
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, Clock, SystemClock};
 use crate::{Error, Result};
 
 /// How many batches of results wait for their taker at most; then the job waits, and so its sources.

@@ -10,11 +10,25 @@ pub(crate) fn locate_refusal(error: Error, statement: &Located) -> Error {
     let place = Place::of(statement);
     match error {
         Error::Unsupported(message) => match message.split_once(": ") {
-            Some((sql, _)) => place.error_about(sql, format!("not supported: {message}")),
+            Some((sql, why)) => {
+                let sql = as_written(sql, &statement.text);
+                place.error_about(sql, format!("not supported: {sql}: {why}"))
+            }
             None => place.error_at_start(format!("not supported: {message}")),
         },
         Error::Execution(message) => place.error_at_start(message),
         Error::Option(message) => place.error_at_start(message),
         other => other,
     }
+}
+
+/// The set operation that was written, where the planner has made another construct of it.
+fn as_written<'a>(sql: &'a str, text: &str) -> &'a str {
+    let upper = text.to_ascii_uppercase();
+    let alternatives: &[&'static str] = match sql {
+        "DISTINCT" => &["DISTINCT", "UNION"],
+        "JOIN" => &["JOIN", "INTERSECT", "EXCEPT"],
+        _ => &[],
+    };
+    alternatives.iter().find(|a| upper.contains(**a)).copied().unwrap_or(sql)
 }

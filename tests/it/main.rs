@@ -1,3 +1,4 @@
-//! Millstream's integration tests, in one binary, so that the engine is linked once.
+//! The integration tests, in one binary so that the engine links once.
 
 mod cli;
+mod flink;

@@ -24,33 +24,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::clock::{self, Clock};
 use super::{Connector, OptionKind, OptionSpec, Options, Sink, Source, TableDescriptor};
+use crate::change::Clock;
 use crate::{Error, Result};
 use field::Plan;
 
 /// The `datagen` connector.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Datagen {
-    clock: Clock,
+    clock: Arc<dyn Clock>,
 }
 
 impl Datagen {
     /// Takes the present for DATE, TIME and TIMESTAMP columns, and for the seed where none is given, from `clock`.
-    pub fn with_clock(clock: Clock) -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock }
-    }
-}
-
-impl Default for Datagen {
-    fn default() -> Self {
-        Self::with_clock(clock::system())
-    }
-}
-
-impl std::fmt::Debug for Datagen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Datagen").finish_non_exhaustive()
     }
 }
 
@@ -88,7 +76,7 @@ impl Connector for Datagen {
     }
 
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {
-        let seed = table.options.integer("seed")?.unwrap_or_else(|| (self.clock)()).cast_unsigned();
+        let seed = table.options.integer("seed")?.unwrap_or_else(|| self.clock.now_millis()).cast_unsigned();
         let rows = plan(table, seed)?.rows;
         let columns = Plan::new(&table.options, &projection, seed).map_err(|e| in_table(table, e))?.columns;
         Ok(Box::new(source::DatagenSource::new(columns, projection, rate(table)?, rows, Arc::clone(&self.clock))))

@@ -8,8 +8,7 @@ use async_trait::async_trait;
 
 use super::values::Column;
 use crate::Result;
-use crate::change::ChangeBatch;
-use crate::connector::clock::Clock;
+use crate::change::{ChangeBatch, Clock};
 use crate::connector::pace::Pace;
 use crate::connector::{Source, SourceBatch, SourceProgress, rows_without_columns};
 
@@ -24,18 +23,24 @@ pub(super) struct DatagenSource {
     rows: Option<u64>,
     made: u64,
     batch: usize,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
 }
 
 impl DatagenSource {
-    pub(super) fn new(columns: Vec<Column>, schema: SchemaRef, rate: u64, rows: Option<u64>, clock: Clock) -> Self {
+    pub(super) fn new(
+        columns: Vec<Column>,
+        schema: SchemaRef,
+        rate: u64,
+        rows: Option<u64>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let bytes = columns.iter().map(Column::bytes).sum::<usize>().max(1);
         let batch = (BATCH_BYTES / bytes).clamp(1, BATCH);
         Self { columns, schema, pace: Pace::new(rate), rows, made: 0, batch, clock }
     }
 
     fn make(&mut self, rows: usize) -> Result<RecordBatch> {
-        let now = (self.clock)();
+        let now = self.clock.now_millis();
         self.made += rows as u64;
         if self.columns.is_empty() {
             return rows_without_columns(Arc::clone(&self.schema), rows);

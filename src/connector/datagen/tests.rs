@@ -8,7 +8,7 @@ use crate::connector::text::write_value;
 const NOW: i64 = 1_700_000_000_000;
 
 fn datagen() -> Datagen {
-    Datagen::with_clock(Arc::new(|| NOW))
+    Datagen::new(Arc::new(crate::change::ManualClock::new(NOW)))
 }
 
 fn table(fields: Vec<Field>, options: &[(&str, &str)]) -> TableDescriptor {

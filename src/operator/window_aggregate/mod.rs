@@ -9,7 +9,7 @@ mod slices;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take};
+use arrow::compute::{concat_batches, max, min, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::slices::Slices;
@@ -162,12 +162,23 @@ impl Operator for WindowAggregate {
 impl WindowAggregate {
     /// Adds rows of which none is behind the watermark of its time.
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let windows = self.windows_of(&batch.rows)?;
-        let (first, last) = bounds(&windows);
-        if first == last && !self.slices.is_closed(first) {
-            return self.add_to_slice(first, &batch.rows);
+        if let Some(slice) = self.only_slice(&batch.rows)?
+            && !self.slices.is_closed(slice)
+        {
+            return self.add_to_slice(slice, &batch.rows);
         }
+        let windows = self.windows_of(&batch.rows)?;
         self.add_by_slice(&windows, &batch.rows, None)
+    }
+
+    /// The slice that all rows fall into, found by the least and the greatest rowtime: most batches lie within one.
+    fn only_slice(&self, rows: &RecordBatch) -> Result<Option<Window>> {
+        let WindowSource::Rowtime { column, spec } = self.plan.windows else { return Ok(None) };
+        let times = self.plan.clock.all_at(rowtime_millis(rows.column(column))?);
+        let (Some(first), Some(last)) = (min(&times), max(&times)) else { return Ok(None) };
+        let start = spec.slice_start(first);
+        let end = start.saturating_add(spec.slice());
+        Ok((times.null_count() == 0 && last < end).then_some(Window { start, end }))
     }
 
     /// Adds rows of which some are behind the watermark: those whose windows are all closed are dropped, and where only
@@ -314,12 +325,6 @@ impl WindowAggregate {
         });
         Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns.collect::<Result<Vec<_>>>()?)?)
     }
-}
-
-/// The least and the greatest window.
-fn bounds(windows: &[Window]) -> (Window, Window) {
-    let first = windows.iter().min().copied().unwrap_or(Window { start: 0, end: 0 });
-    (first, windows.iter().max().copied().unwrap_or(first))
 }
 
 fn int64(array: &ArrayRef) -> Result<&Int64Array> {

@@ -10,6 +10,9 @@ use crate::Result;
 use crate::operator::grouped::{Grouped, Grouping};
 use crate::operator::window::{Window, WindowKind, WindowSpec};
 
+/// How many frozen parts a slice may have.
+const FROZEN_PARTS: usize = 4;
+
 /// Partial aggregates by slice. Without a window specification each slice is a window of its own.
 pub(super) struct Slices {
     grouping: Arc<Grouping>,
@@ -27,9 +30,15 @@ struct Slice {
 }
 
 impl Slice {
-    fn freeze(&mut self) -> Result<()> {
+    fn freeze(&mut self, grouping: &Arc<Grouping>) -> Result<()> {
         if let Some(live) = self.live.take() {
             self.frozen.push(live.freeze()?);
+        }
+        // A key stands in each part that it was frozen in: many snapshots of one slice must not make its state grow.
+        if self.frozen.len() > FROZEN_PARTS {
+            let mut merged = Grouped::try_new(grouping)?;
+            self.merge_into(&mut merged)?;
+            self.frozen = vec![merged.freeze()?];
         }
         Ok(())
     }
@@ -137,7 +146,7 @@ impl Slices {
         let mut grouped = Grouped::try_new(&self.grouping)?;
         for slice in self.within(window) {
             if let Some(s) = self.slices.get_mut(&slice) {
-                s.freeze()?;
+                s.freeze(&self.grouping)?;
                 s.merge_into(&mut grouped)?;
             }
             if slice.start == window.start {
@@ -153,7 +162,7 @@ impl Slices {
         let mut grouped = Grouped::try_new(&self.grouping)?;
         for slice in self.within(window) {
             if let Some(mut s) = self.slices.remove(&slice) {
-                s.freeze()?;
+                s.freeze(&self.grouping)?;
                 s.merge_into(&mut grouped)?;
             }
         }
@@ -185,7 +194,7 @@ impl Slices {
         let schema = slice_schema(&self.grouping.partial);
         let mut chunks = Vec::new();
         for (window, slice) in &mut self.slices {
-            slice.freeze()?;
+            slice.freeze(&self.grouping)?;
             for partial in &slice.frozen {
                 let rows = partial.num_rows();
                 let bound = |v: i64| Arc::new(Int64Array::from(vec![v; rows])) as ArrayRef;

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    CastKind, CeilFloorKind, CharacterLength, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, TypedString, Value, VisitMut, visit_expressions_mut,
+    AccessExpr, CastKind, CeilFloorKind, CharacterLength, DataType, DateTimeField, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, TypedString, Value, VisitMut,
+    visit_expressions_mut,
 };
 
 /// Rewrites all expressions below `node`.
@@ -34,6 +35,7 @@ fn one(expr: &mut Expr) {
             to_unit(inner, field, "floor_to").into_iter().for_each(|new| *expr = new);
         }
         Expr::Function(function) => unit_argument(function),
+        Expr::CompoundFieldAccess { access_chain, .. } => access_chain.iter_mut().for_each(field_by_name),
         Expr::Cast { data_type, kind: CastKind::Cast | CastKind::TryCast, .. } => {
             if let Some((name, length)) = cut_to(data_type) {
                 *data_type = DataType::String(None);
@@ -46,6 +48,15 @@ fn one(expr: &mut Expr) {
             }
         }
         _ => {}
+    }
+}
+
+/// The field in `arr[1].field` is a name, not a column.
+fn field_by_name(access: &mut AccessExpr) {
+    if let AccessExpr::Dot(field) = access
+        && let Expr::Identifier(name) = field
+    {
+        *field = text(&name.value);
     }
 }
 
