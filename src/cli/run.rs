@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use millstream::change::{ChangeBatch, RowKind, Watermark};
-use millstream::connector::text::{write_row, write_value};
+use millstream::connector::text::{lines, write_value};
 use millstream::engine::{Job, JobEnd, MetricsSnapshot, Progress, Results};
 use millstream::runtime::clock::Stopwatch;
 use millstream::{Error, Result};
@@ -189,12 +189,7 @@ impl View {
         }
         self.finish()?;
         self.mode = ResultMode::Changelog;
-        let mut text = String::new();
-        for row in 0..batch.num_rows() {
-            write_row(&mut text, batch.kind(row), &batch.rows, row)?;
-            text.push('\n');
-        }
-        print(&text)
+        print(&lines(batch)?)
     }
 
     fn finish(&mut self) -> Result<()> {
