@@ -216,7 +216,7 @@ fn an_interrupt_drains_and_flushes() {
         let mut first = String::new();
         out.read_line(&mut first).unwrap();
         assert_eq!(first, "row> +I[1]\n");
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success());
 
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
