@@ -61,6 +61,10 @@ impl Source for ValuesSource {
         Ok(Some(SourceBatch { changes: ChangeBatch::append(rows), bytes: 0 }))
     }
 
+    fn is_passive(&self) -> bool {
+        true
+    }
+
     fn progress(&self) -> SourceProgress {
         let fraction = self.next as f64 / self.batches.len().max(1) as f64;
         SourceProgress { fraction: Some(fraction), skipped_records: 0 }
