@@ -15,5 +15,10 @@ pub mod runtime;
 pub mod sql;
 pub mod state;
 
+// What an embedder needs beside the engine, in the versions that it speaks.
+pub use arrow;
+pub use datafusion_common;
+pub use datafusion_expr;
+
 pub use engine::Engine;
 pub use error::{Error, Result};
