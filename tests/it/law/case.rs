@@ -184,7 +184,12 @@ impl Case {
         let mut late = Vec::new();
         for (sink, plan) in self.plans.iter().enumerate() {
             let expected = self.expected(plan, &tables, fault)?;
-            if let Some(d) = difference(&rows(&observed.until(step, sink)), &rows([&expected.rows])) {
+            let ours = observed.until(step, sink);
+            let types = |b: &RecordBatch| b.columns().iter().map(|c| c.data_type().clone()).collect::<Vec<_>>();
+            if let Some(batch) = ours.iter().find(|b| types(b) != types(&expected.rows)) {
+                return Err(format!("types {:?} where {:?} are expected", types(batch), types(&expected.rows)));
+            }
+            if let Some(d) = difference(&rows(&ours), &rows([&expected.rows])) {
                 let when = if ended { "in the end".to_string() } else { format!("after step {step}") };
                 return Err(format!("query {sink} {when}: {d}"));
             }

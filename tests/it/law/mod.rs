@@ -26,6 +26,7 @@ const VIEWS: Family = Family { name: "views", script: query::over_views, tables:
 /// Which rows of two tables came first is up to the cut: nothing may be late here.
 const TWO_TABLES: Family = Family { name: "two-tables", script: query::over_views, tables: 2, ordered: true };
 const SET: Family = Family { name: "statement-set", script: query::statement_set, tables: 2, ordered: false };
+const KNOWN: Family = Family { name: "regressions", script: query::regressions, tables: 1, ordered: false };
 
 const ALL: [&Family; 9] = [&STATELESS, &WINDOWED, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
 
@@ -72,6 +73,11 @@ fn windows_over_views_of_two_tables() {
 #[test]
 fn statement_sets() {
     prove(&SET);
+}
+
+#[test]
+fn what_went_wrong_once() {
+    prove(&KNOWN);
 }
 
 #[test]

@@ -39,6 +39,24 @@ fn some<'a>(from: &[&'a str], least: usize, most: usize, rng: &mut Rng64) -> Vec
 }
 
 const SCALARS: &[&str] = &[
+    "dt",
+    "at",
+    "i + i",
+    "e",
+    "CAST(dt AS STRING)",
+    "at + INTERVAL '1' DAY",
+    "i * v",
+    "CAST(v AS TINYINT)",
+    "ROUND(f, 1)",
+    "FLOOR(f)",
+    "POSITION('a' IN k)",
+    "TRIM(k)",
+    "LOWER(k)",
+    "REPLACE(k, 'a', 'z')",
+    "CAST(ts AS DATE)",
+    "GREATEST(n, 3)",
+    "IF(b, n, 0)",
+    "EXTRACT(DAY FROM dt)",
     "id",
     "k",
     "b",
@@ -99,10 +117,30 @@ const CONDITIONS: &[&str] = &[
     "k <> 'b' AND k <> ''",
 ];
 
-const KEYS: &[&str] =
-    &["k", "b", "n", "d", "r.y", "MOD(v, 3)", "c", "CASE WHEN n > 0 THEN 'more' ELSE k END", "UPPER(k)"];
+const KEYS: &[&str] = &[
+    "dt",
+    "at",
+    "i",
+    "id > 40",
+    "k",
+    "b",
+    "n",
+    "d",
+    "r.y",
+    "MOD(v, 3)",
+    "c",
+    "CASE WHEN n > 0 THEN 'more' ELSE k END",
+    "UPPER(k)",
+];
 
 const AGGREGATES: &[&str] = &[
+    "SUM(i)",
+    "AVG(i)",
+    "MAX(dt)",
+    "MIN(at)",
+    "SUM(e)",
+    "AVG(e)",
+    "COUNT(DISTINCT dt)",
     "SUM(v) + COUNT(*)",
     "CAST(SUM(n) AS DOUBLE) / COUNT(*)",
     "UPPER(MAX(k))",
@@ -187,8 +225,8 @@ pub fn stateless(tables: &[Table], rng: &mut Rng64) -> Script {
     let table = |rng: &mut Rng64| tables[rng.random_range(0..tables.len())].name.clone();
     let query = match rng.random_range(0..6) {
         0 | 1 => format!("SELECT {exprs} FROM {}{}", table(rng), condition(rng)),
-        2 => format!("SELECT id, u.e, k FROM {} CROSS JOIN UNNEST(arr) AS u(e){}", table(rng), condition(rng)),
-        3 => format!("SELECT id, u.e + n FROM {} LEFT JOIN UNNEST(arr) AS u(e) ON TRUE", table(rng)),
+        2 => format!("SELECT id, u.el, k FROM {} CROSS JOIN UNNEST(arr) AS u(el){}", table(rng), condition(rng)),
+        3 => format!("SELECT id, u.el + n FROM {} LEFT JOIN UNNEST(arr) AS u(el) ON TRUE", table(rng)),
         4 => {
             let exprs = some(&["id", "k", "n", "v", "f", "d", "b"], 1, 4, rng).join(", ");
             let parts =
@@ -309,7 +347,7 @@ pub fn alone(tables: &[Table], rng: &mut Rng64) -> Script {
 /// Windows over a view: UNION ALL, UNNEST, or a projection.
 pub fn over_views(tables: &[Table], rng: &mut Rng64) -> Script {
     let (a, b) = (&tables[0], &tables[tables.len() - 1]);
-    let columns = "id, k, b, n, v, f, d, arr, r, c, ts";
+    let columns = "id, k, b, n, v, f, d, arr, r, c, dt, at, i, e, ts";
     let view = match rng.random_range(0..3) {
         0 => format!(
             "SELECT {columns}, {} AS rt FROM {}{} UNION ALL SELECT {columns}, {} AS rt FROM {}{}",
@@ -321,7 +359,7 @@ pub fn over_views(tables: &[Table], rng: &mut Rng64) -> Script {
             condition(rng)
         ),
         1 => format!(
-            "SELECT id, k, b, u.e AS n, v, f, d, arr, r, c, ts, {} AS rt FROM {} CROSS JOIN UNNEST(arr) AS u(e)",
+            "SELECT id, k, b, u.el AS n, v, f, d, arr, r, c, dt, at, i, e, ts, {} AS rt FROM {} CROSS JOIN UNNEST(arr) AS u(el)",
             a.time, a.name
         ),
         _ => format!(
@@ -334,7 +372,8 @@ pub fn over_views(tables: &[Table], rng: &mut Rng64) -> Script {
     };
     // A branch that is found to be empty no longer holds the watermark back.
     let view = view.replace("FALSE", "n > 4");
-    let view = view.replace("SELECT *, rt AS rt FROM", "SELECT id, k, b, n, v, f, d, arr, r, c, ts, rt0 AS rt FROM");
+    let view = view
+        .replace("SELECT *, rt AS rt FROM", "SELECT id, k, b, n, v, f, d, arr, r, c, dt, at, i, e, ts, rt0 AS rt FROM");
     let query = grouped(&windows("w", "rt", rng), rng).replace("FIRST_VALUE(n ORDER BY v, id)", "MIN(n)");
     Script { views: vec![format!("CREATE VIEW w AS {view}")], queries: vec![query], late: Late::Rows }
 }
@@ -354,4 +393,37 @@ pub fn statement_set(tables: &[Table], rng: &mut Rng64) -> Script {
         set.queries.push(set.queries[0].clone());
     }
     set
+}
+
+/// Queries that were answered wrongly once.
+pub fn regressions(tables: &[Table], rng: &mut Rng64) -> Script {
+    let Table { name, time, .. } = &tables[0];
+    let tvf = format!("TABLE(CUMULATE(TABLE {name}, DESCRIPTOR({time}), INTERVAL '2' SECOND, INTERVAL '6' SECOND))");
+    let over_view = "TABLE(HOP(TABLE w, DESCRIPTOR(rt), INTERVAL '2' SECOND, INTERVAL '6' SECOND))";
+    let windows = "window_start, window_end";
+    let (view, query, late) = match rng.random_range(0..4) {
+        // A late row closed windows of the first grouping set before the rows of the others were there.
+        0 => {
+            let sets = "GROUPING SETS((d), ())";
+            (None, format!("SELECT {windows}, d, COUNT(*) FROM {tvf} GROUP BY {windows}, {sets}"), Late::Uncounted)
+        }
+        // A union of a table with itself held its own watermark back.
+        1 => {
+            let part = format!("SELECT id, {time} AS rt FROM {name}");
+            let query = format!("SELECT {windows}, COUNT(*) FROM {over_view} GROUP BY {windows}");
+            (Some(format!("{part} WHERE b UNION ALL {part} WHERE n > 0")), query, Late::Rows)
+        }
+        // Rows with empty arrays were lost.
+        2 => (None, format!("SELECT id, u.el FROM {name} LEFT JOIN UNNEST(arr) AS u(el) ON TRUE"), Late::Rows),
+        // What is known to be empty had no time attribute.
+        _ => {
+            let view = format!("SELECT window_time AS rt, k FROM {tvf} WHERE FALSE GROUP BY {windows}, window_time, k");
+            (
+                Some(view),
+                format!("SELECT {windows}, k, COUNT(*) FROM {over_view} GROUP BY {windows}, k"),
+                Late::Uncounted,
+            )
+        }
+    };
+    Script { views: view.map(|v| format!("CREATE VIEW w AS {v}")).into_iter().collect(), queries: vec![query], late }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray, new_empty_array,
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int8Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, new_empty_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
@@ -31,7 +31,8 @@ pub struct Table {
 
 /// The columns that every table has, by what can be done with them.
 const COLUMNS: &str = "id BIGINT NOT NULL, k STRING, b BOOLEAN, n INT, v BIGINT, f DOUBLE, d DECIMAL(10, 2), \
-                       arr ARRAY<INT>, r ROW<x INT, y STRING>";
+                       arr ARRAY<INT>, r ROW<x INT, y STRING>, \
+                       dt DATE, at TIMESTAMP(3), i TINYINT, e FLOAT";
 
 /// Where times begin, in milliseconds: about 1970, now, and the ends of the calendar. The first is before there were zones.
 const EPOCHS: &[i64] = &[-62_135_596_800_000, 0, -50_000, 1_700_000_000_000, -1_000_000_007, 253_402_200_000_000];
@@ -49,6 +50,9 @@ impl Table {
             false => (*[0, 1000, 5000].get(rng.random_range(0..3)).unwrap(), 12_000),
         };
         let watermark = match delay {
+            1000 if precision == 3 && rng.random_bool(0.5) => {
+                format!("CASE WHEN TRUE THEN {time} - INTERVAL '0.5' SECOND - INTERVAL '0.5' SECOND END")
+            }
             0 => time.to_string(),
             _ => format!("{time} - INTERVAL '{}' SECOND", delay / 1000),
         };
@@ -82,7 +86,9 @@ impl Table {
         let epochs = if self.zoned { &EPOCHS[1..] } else { EPOCHS };
         let mut clock = epochs[rng.random_range(0..epochs.len())];
         let columns = schema.fields().iter().map(|field| {
-            if let DataType::Timestamp(unit, _) = field.data_type() {
+            if field.name() == "ts"
+                && let DataType::Timestamp(unit, _) = field.data_type()
+            {
                 let times = (0..count).map(|_| {
                     clock += rng.random_range(0..=gap);
                     time(clock, self.disorder, rng)
@@ -94,7 +100,10 @@ impl Table {
                 return cast(&times, field.data_type()).unwrap();
             }
             match field.name() == "id" {
-                true => Arc::new(Int64Array::from_iter_values(0..count as i64)),
+                // Not shared between tables: what is ordered by it has one order.
+                true => Arc::new(Int64Array::from_iter_values(
+                    (0..count as i64).map(|i| i * 2 + i64::from(self.name == "s")),
+                )),
                 false => column(field.data_type(), count, rng),
             }
         });
@@ -106,7 +115,7 @@ impl Table {
 fn time(clock: i64, disorder: i64, rng: &mut Xoshiro256PlusPlus) -> i64 {
     let behind = if rng.random_bool(0.25) { rng.random_range(0..=disorder) } else { 0 };
     let time = clock - behind;
-    match rng.random_range(0..6) {
+    match rng.random_range(0..4) {
         before @ 0..3 => time.div_euclid(1000) * 1000 - before,
         _ => time,
     }
@@ -136,6 +145,12 @@ fn column(data_type: &DataType, rows: usize, rng: &mut Xoshiro256PlusPlus) -> Ar
     match data_type {
         DataType::Boolean => Arc::new(skewed(1).into_iter().map(|v| v.map(|v| v > 0)).collect::<BooleanArray>()),
         DataType::Int32 => Arc::new(skewed(10).into_iter().map(|v| v.map(|v| v as i32)).collect::<Int32Array>()),
+        DataType::Int8 => Arc::new(skewed(3).into_iter().map(|v| v.map(|v| v as i8)).collect::<Int8Array>()),
+        DataType::Date32 | DataType::Float32 => {
+            let values: ArrayRef = Arc::new(skewed(4).into_iter().map(|v| v.map(|v| v as i32)).collect::<Int32Array>());
+            cast(&values, data_type).unwrap()
+        }
+        DataType::Timestamp(..) => cast(&skewed(4).into_iter().collect::<Int64Array>(), data_type).unwrap(),
         DataType::Int64 => Arc::new(skewed(1000).into_iter().collect::<Int64Array>()),
         DataType::Float64 => {
             Arc::new(skewed(100).into_iter().map(|v| v.map(|v| v as f64 / 8.0)).collect::<Float64Array>())
