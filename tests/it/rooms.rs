@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
 const MAY_USE: &[(&str, &str)] = &[("main", "cli")];
 
 /// Rooms that know nothing of tokio.
-const SYNCHRONOUS: &[&str] = &["operator", "state", "change", "plan", "sql"];
+const SYNCHRONOUS: &[&str] = &["table", "operator", "state", "change", "plan", "sql"];
 
 const MOST_LINES: usize = 600;
 
