@@ -23,3 +23,8 @@ pub use datafusion_expr;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
+
+/// The README's program runs with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
