@@ -1,7 +1,7 @@
 //! The integration tests, in one binary so that the engine links once.
 
-mod faults;
 mod cli;
+mod faults;
 mod flink;
 mod fuzz;
 mod law;
