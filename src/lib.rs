@@ -14,6 +14,7 @@ pub mod plan;
 pub mod runtime;
 pub mod sql;
 pub mod state;
+pub mod table;
 
 // What an embedder needs beside the engine, in the versions that it speaks.
 pub use arrow;

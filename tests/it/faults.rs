@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use futures::FutureExt;
 use millstream::change::ChangeBatch;
-use millstream::connector::projection::project;
 use millstream::connector::{Connector, OptionSpec, Options, Sink, Source, SourceBatch, TableDescriptor};
 use millstream::engine::{Answer, Input, JobEnd, Results};
+use millstream::table::project;
 use millstream::{Engine, Error, Result};
 
 const NUMBERS: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'channel')";

@@ -10,17 +10,19 @@ const FLOORS: &[&[&str]] = &[
     &["sql"],
     &["plan"],
     &["runtime"],
-    &["connector", "format"],
+    &["connector"],
+    &["format"],
+    &["table"],
     &["operator"],
     &["state"],
     &["change"],
 ];
 
 /// Of rooms on one floor.
-const MAY_USE: &[(&str, &str)] = &[("main", "cli"), ("connector", "format")];
+const MAY_USE: &[(&str, &str)] = &[("main", "cli")];
 
 /// Rooms that know nothing of tokio.
-const SYNCHRONOUS: &[&str] = &["operator", "state", "change", "plan", "sql"];
+const SYNCHRONOUS: &[&str] = &["table", "operator", "state", "change", "plan", "sql"];
 
 const MOST_LINES: usize = 600;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use millstream::change::ChangeBatch;
-use millstream::connector::projection::project;
 use millstream::runtime::circuit::SourceSpec;
 use millstream::runtime::{Circuit, Executor, SourceState, StepInput};
+use millstream::table::project;
 use rand::Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 

@@ -103,6 +103,10 @@ const KEYS: &[&str] =
     &["k", "b", "n", "d", "r.y", "MOD(v, 3)", "c", "CASE WHEN n > 0 THEN 'more' ELSE k END", "UPPER(k)"];
 
 const AGGREGATES: &[&str] = &[
+    "SUM(v) + COUNT(*)",
+    "CAST(SUM(n) AS DOUBLE) / COUNT(*)",
+    "UPPER(MAX(k))",
+    "COUNT(DISTINCT k) > 1",
     "COUNT(*)",
     "COUNT(n)",
     "SUM(v)",
@@ -220,7 +224,7 @@ fn grouped(from: &str, rng: &mut Rng64) -> String {
         select.push("COUNT(*) AS a".into());
     }
     let by: Vec<&str> = windows.into_iter().chain(keys).collect();
-    let having = if rng.random_bool(0.2) { " HAVING COUNT(*) > 1" } else { "" };
+    let having = pick(&["", "", "", " HAVING COUNT(*) > 1", " HAVING MAX(v) > MIN(v) OR SUM(n) IS NULL"], rng);
     format!("SELECT {} FROM {from}{} GROUP BY {}{having}", select.join(", "), condition(rng), by.join(", "))
 }
 

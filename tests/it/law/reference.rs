@@ -66,6 +66,8 @@ pub enum Fault {
     KeepsLate,
     /// Windows close a millisecond early.
     ClosesEarly,
+    /// Windows close a millisecond late.
+    ClosesLate,
 }
 
 pub struct Reference<'a> {
@@ -215,7 +217,8 @@ impl<'a> Reference<'a> {
         let lasts = lasts.as_any().downcast_ref::<BooleanArray>().unwrap().clone();
         let mut kept = Vec::new();
         for row in 0..batch.num_rows() {
-            let closes = closes.value(row) - i64::from(self.fault == Fault::ClosesEarly);
+            let moved = i64::from(self.fault == Fault::ClosesLate) - i64::from(self.fault == Fault::ClosesEarly);
+            let closes = closes.value(row) + moved;
             let late = before.as_ref().is_some_and(|b| b.is_valid(row) && closes <= b.value(row));
             if late && self.fault != Fault::KeepsLate {
                 let mut counts = self.late.lock().unwrap();

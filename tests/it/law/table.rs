@@ -23,13 +23,18 @@ pub struct Table {
     pub ahead: i64,
     /// What the watermark is behind the rowtime, in milliseconds.
     pub delay: i64,
-    /// Whether there are late rows.
+    /// How far rows are behind at most, in milliseconds.
     pub disorder: i64,
+    /// Whether its times are TIMESTAMP_LTZ.
+    pub zoned: bool,
 }
 
 /// The columns that every table has, by what can be done with them.
 const COLUMNS: &str = "id BIGINT NOT NULL, k STRING, b BOOLEAN, n INT, v BIGINT, f DOUBLE, d DECIMAL(10, 2), \
                        arr ARRAY<INT>, r ROW<x INT, y STRING>";
+
+/// Where times begin, in milliseconds: about 1970, now, and the ends of the calendar. The first is before there were zones.
+const EPOCHS: &[i64] = &[-62_135_596_800_000, 0, -50_000, 1_700_000_000_000, -1_000_000_007, 253_402_200_000_000];
 
 impl Table {
     /// A table of that name; `ordered` leaves no row late.
@@ -51,7 +56,7 @@ impl Table {
             "CREATE TABLE {name} ({COLUMNS}, ts {kind}({precision}){computed}, c AS v * 2, WATERMARK FOR {time} AS \
              {watermark}) WITH ('connector' = 'channel')"
         );
-        Self { name: name.into(), ddl, time: time.into(), ahead, delay, disorder }
+        Self { name: name.into(), ddl, time: time.into(), ahead, delay, disorder, zoned }
     }
 
     /// For each row the watermark just before it, and last the watermark at the end.
@@ -74,7 +79,8 @@ impl Table {
             _ => rng.random_range(6..150),
         };
         let gap = *[0, 3, 300, 2000].get(rng.random_range(0..4)).unwrap();
-        let mut clock = *[0, -50_000, 1_700_000_000_000, -1_000_000_007].get(rng.random_range(0..4)).unwrap();
+        let epochs = if self.zoned { &EPOCHS[1..] } else { EPOCHS };
+        let mut clock = epochs[rng.random_range(0..epochs.len())];
         let columns = schema.fields().iter().map(|field| {
             if let DataType::Timestamp(unit, _) = field.data_type() {
                 let times = (0..count).map(|_| {
@@ -96,13 +102,12 @@ impl Table {
     }
 }
 
-/// A time: mostly now, often behind, sometimes just on or before a whole second.
+/// A time: mostly now, often behind, often on a whole second or one or two milliseconds before.
 fn time(clock: i64, disorder: i64, rng: &mut Xoshiro256PlusPlus) -> i64 {
     let behind = if rng.random_bool(0.25) { rng.random_range(0..=disorder) } else { 0 };
     let time = clock - behind;
     match rng.random_range(0..6) {
-        0 => time.div_euclid(1000) * 1000,
-        1 => time.div_euclid(1000) * 1000 - 1,
+        before @ 0..3 => time.div_euclid(1000) * 1000 - before,
         _ => time,
     }
 }
