@@ -249,11 +249,11 @@ impl<'a> Reference<'a> {
         let ahead = if zoned { self.zone.0 } else { 0 };
         let instants = floor_millis(batch.column(time));
         let (mut picked, mut starts, mut ends, mut lasts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for row in 0..batch.num_rows() {
-            let windows = windows_of(&tvf.spec, instants[row] + ahead);
+        for (row, instant) in (0u32..).zip(&instants) {
+            let windows = windows_of(&tvf.spec, instant + ahead);
             let last = windows.iter().map(|w| w.1).max();
             for (start, end) in windows {
-                picked.push(row as u32);
+                picked.push(row);
                 starts.push(start);
                 ends.push(end);
                 lasts.push(Some(end) == last);
