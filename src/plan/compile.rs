@@ -46,7 +46,24 @@ pub fn compile(queries: Vec<Query>) -> Result<Circuit> {
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
     }
+    check_tables(&compiler.circuit)?;
     Ok(compiler.circuit)
+}
+
+/// Has each connector check the tables that are used, before anything is opened.
+fn check_tables(circuit: &Circuit) -> Result<()> {
+    let read = circuit.sources.iter().map(|s| (&s.table, &s.connector));
+    let written = circuit.sinks.iter().filter_map(|s| match s {
+        SinkSpec::Table { table, connector } => Some((table, connector)),
+        SinkSpec::Result => None,
+    });
+    for (table, connector) in read.chain(written) {
+        connector.check(table).map_err(|e| match e {
+            Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
+            other => other,
+        })?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -17,7 +17,7 @@ pub struct TableDescriptor {
     pub schema: SchemaRef,
     /// For each metadata column its index in `schema` and the connector's key for it.
     pub metadata: Vec<MetadataColumn>,
-    /// The `WITH` options, `connector` included; checked against [`Connector::options`] before anything is made.
+    /// The `WITH` options, `connector` included; checked against what its connector takes before anything is made.
     pub options: Options,
     /// `PARTITIONED BY`: indices into `schema`.
     pub partition_keys: Vec<usize>,

@@ -132,6 +132,14 @@ fn what_is_not_planned_is_refused_by_name() {
 }
 
 #[test]
+fn tables_are_checked_when_they_are_used() {
+    let table = "CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'jsn');";
+    assert_eq!(with_script(&["check", "-"], table).code, Some(0));
+    let error = with_script(&["check", "-"], &format!("{table} SELECT a FROM t")).failed();
+    assert!(error.contains("column 91: table 't': unknown format 'jsn'; did you mean 'json'?\n"), "{error}");
+}
+
+#[test]
 fn a_failure_on_the_data_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rows.json");
