@@ -14,6 +14,17 @@ pub mod plan;
 pub mod runtime;
 pub mod sql;
 pub mod state;
+pub mod table;
+
+// What an embedder needs beside the engine, in the versions that it speaks.
+pub use arrow;
+pub use datafusion_common;
+pub use datafusion_expr;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
+
+/// The README's program runs with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use millstream::change::{ChangeBatch, RowKind, Watermark};
-use millstream::connector::text::{write_row, write_value};
+use millstream::connector::text::{lines, write_value};
 use millstream::engine::{Job, JobEnd, MetricsSnapshot, Progress, Results};
 use millstream::runtime::clock::Stopwatch;
 use millstream::{Error, Result};
@@ -21,16 +21,24 @@ pub fn run(script: &Script, mode: ResultMode, quiet: bool) -> Result<()> {
     let text = script.read()?;
     let mut engine = script.engine()?;
     let shows_progress = !quiet && std::io::stderr().is_terminal();
+    // Before anything runs, so that no signal finds the process without an ear for it.
+    let mut interrupts = engine.block_on(async { Interrupts::listen() })?;
     let job = engine.run(&text, |engine, progress| match progress {
         Progress::Done(notes) => {
             note(notes);
             Ok(())
         }
         Progress::Rows { columns, rows } => print(&rows_text(&columns, &rows)),
-        Progress::Query(job, results) => engine.block_on(show(&job, results, mode, shows_progress)),
+        Progress::Query(job, results) => {
+            interrupts.none_yet(&job)?;
+            engine.block_on(show(&job, results, mode, &mut interrupts, shows_progress))
+        }
     })?;
     match job {
-        Some(job) => engine.block_on(finish(&job, shows_progress)),
+        Some(job) => {
+            interrupts.none_yet(&job)?;
+            engine.block_on(finish(&job, &mut interrupts, shows_progress))
+        }
         None => Ok(()),
     }
 }
@@ -49,10 +57,9 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// Waits for a job without results, showing how it goes.
-async fn finish(job: &Job, shows_progress: bool) -> Result<()> {
+async fn finish(job: &Job, interrupts: &mut Interrupts, shows_progress: bool) -> Result<()> {
     let mut line = ProgressLine::new(shows_progress);
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
-    let mut interrupts = Interrupts::default();
     let end = loop {
         tokio::select! {
             end = job.wait() => break end,
@@ -65,10 +72,15 @@ async fn finish(job: &Job, shows_progress: bool) -> Result<()> {
 }
 
 /// Shows a query's results as they come, or as a table at the end.
-async fn show(job: &Job, mut results: Results, mode: ResultMode, shows_progress: bool) -> Result<()> {
+async fn show(
+    job: &Job,
+    mut results: Results,
+    mode: ResultMode,
+    interrupts: &mut Interrupts,
+    shows_progress: bool,
+) -> Result<()> {
     let mut line = ProgressLine::new(shows_progress && !std::io::stdout().is_terminal());
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
-    let mut interrupts = Interrupts::default();
     let mut view = View::new(mode, &results);
     loop {
         tokio::select! {
@@ -102,24 +114,55 @@ fn settle(end: Result<JobEnd>, job: &Job) -> Result<()> {
     }
 }
 
-/// SIGINT: the first drains the job, the second cancels it.
-#[derive(Default)]
-struct Interrupts(u32);
+/// SIGINT: the first drains the job that runs, the second cancels it. The script ends with that job.
+struct Interrupts {
+    signals: Signals,
+    heard: u32,
+}
+
+#[cfg(unix)]
+type Signals = tokio::signal::unix::Signal;
+#[cfg(windows)]
+type Signals = tokio::signal::windows::CtrlC;
+
+#[cfg(unix)]
+fn signals() -> std::io::Result<Signals> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+}
+
+#[cfg(windows)]
+fn signals() -> std::io::Result<Signals> {
+    tokio::signal::windows::ctrl_c()
+}
 
 impl Interrupts {
-    async fn next(&self) {
-        if tokio::signal::ctrl_c().await.is_err() {
+    /// Takes the signal from now on. To be called within a runtime.
+    fn listen() -> Result<Self> {
+        Ok(Self { signals: signals().map_err(|e| Error::io("listening for SIGINT", e))?, heard: 0 })
+    }
+
+    async fn next(&mut self) {
+        if self.signals.recv().await.is_none() {
             // Without signals there is nothing to wait for.
             std::future::pending::<()>().await;
         }
     }
 
     fn stop(&mut self, job: &Job) {
-        self.0 += 1;
-        match self.0 {
+        self.heard += 1;
+        match self.heard {
             1 => job.stop(),
             _ => job.cancel(),
         }
+    }
+
+    /// Gives up on a job that the script would start after an interrupt.
+    fn none_yet(&self, job: &Job) -> Result<()> {
+        if self.heard == 0 {
+            return Ok(());
+        }
+        job.cancel();
+        Err(Error::Execution("interrupted; the rest of the script was not run".into()))
     }
 }
 
@@ -146,12 +189,7 @@ impl View {
         }
         self.finish()?;
         self.mode = ResultMode::Changelog;
-        let mut text = String::new();
-        for row in 0..batch.num_rows() {
-            write_row(&mut text, batch.kind(row), &batch.rows, row)?;
-            text.push('\n');
-        }
-        print(&text)
+        print(&lines(batch)?)
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -11,9 +11,9 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::projection::project;
 use super::{Connector, OptionSpec, Options, Sink, Source, SourceBatch, TableDescriptor};
 use crate::change::ChangeBatch;
+use crate::table::project;
 use crate::{Error, Result};
 
 /// How many pushed batches wait for the job at most.

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -19,42 +18,12 @@ pub mod channel;
 pub mod datagen;
 pub mod filesystem;
 pub mod nexmark;
-pub mod options;
 mod pace;
 pub mod print;
-pub mod projection;
 pub mod text;
 pub mod values;
 
-pub use options::{OptionKind, OptionSpec, Options};
-
-/// A table as its connector sees it: what DDL says, less computed columns and watermark.
-#[derive(Debug, Clone)]
-pub struct TableDescriptor {
-    /// The table's name, for messages.
-    pub name: String,
-    /// The physical columns and, behind them, the metadata columns.
-    pub schema: SchemaRef,
-    /// For each metadata column its index in `schema` and the connector's key for it.
-    pub metadata: Vec<MetadataColumn>,
-    /// The `WITH` options, `connector` included; checked against [`Connector::options`] before anything is made.
-    pub options: Options,
-    /// `PARTITIONED BY`: indices into `schema`.
-    pub partition_keys: Vec<usize>,
-    /// `PRIMARY KEY … NOT ENFORCED`: indices into `schema`.
-    pub primary_key: Vec<usize>,
-}
-
-/// A `METADATA` column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetadataColumn {
-    /// Its index in the descriptor's schema.
-    pub column: usize,
-    /// The connector's key: what `FROM '…'` says, or the column's name.
-    pub key: String,
-    /// `VIRTUAL`: read, never written.
-    pub is_virtual: bool,
-}
+pub use crate::table::{MetadataColumn, OptionKind, OptionSpec, Options, TableDescriptor};
 
 /// What a source hands over at once.
 #[derive(Debug, Clone)]
@@ -203,13 +172,4 @@ pub fn builtin(clock: Arc<dyn Clock>) -> Connectors {
     connectors.register(Arc::new(nexmark::Nexmark));
     connectors.register(Arc::new(print::Print::default()));
     connectors
-}
-
-/// An empty batch schema's worth of rows: `rows` rows without columns.
-///
-/// # Errors
-/// Never, as long as Arrow takes a row count.
-pub fn rows_without_columns(schema: SchemaRef, rows: usize) -> Result<RecordBatch> {
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(schema, Vec::new(), &options)?)
 }

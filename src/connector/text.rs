@@ -5,13 +5,26 @@ use std::fmt::Write;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::*;
 
-use crate::change::RowKind;
+use crate::change::{ChangeBatch, RowKind};
 use crate::{Error, Result};
 
 mod number;
 mod time;
 
 pub use number::{write_double, write_float};
+
+/// Changes as Flink prints them, a line each: `+I[1, a]`.
+///
+/// # Errors
+/// When a column's type has no text.
+pub fn lines(changes: &ChangeBatch) -> Result<String> {
+    let mut text = String::new();
+    for row in 0..changes.num_rows() {
+        write_row(&mut text, changes.kind(row), &changes.rows, row)?;
+        text.push('\n');
+    }
+    Ok(text)
+}
 
 /// Appends a row: `+I[1, a, null]`.
 ///

@@ -6,9 +6,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use super::projection::project;
 use super::{Connector, OptionSpec, Options, Sink, Source, SourceBatch, SourceProgress, TableDescriptor};
 use crate::change::ChangeBatch;
+use crate::table::project;
 use crate::{Error, Result};
 
 /// Gives some batches, and ends.

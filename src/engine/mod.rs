@@ -12,6 +12,7 @@ use crate::change::{Clock, SystemClock};
 use crate::connector::channel::Channels;
 pub use crate::connector::channel::{Input, Output};
 use crate::connector::datagen::Datagen;
+pub use crate::connector::text::lines;
 use crate::connector::{Connector, Connectors, builtin};
 use crate::plan::{Query, StreamTable, compile, explain};
 use crate::runtime::{Circuit, JobOptions, start};

@@ -5,7 +5,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use super::BATCH_ROWS;
-use crate::connector::rows_without_columns;
+use crate::table::rows_without_columns;
 use crate::{Error, Result};
 
 /// From how many bytes on a batch is full, however few rows it has.

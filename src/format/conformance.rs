@@ -11,7 +11,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{BATCH_ROWS, FileFormat, file_format};
 use crate::change::{ChangeBatch, RowKind};
-use crate::connector::Options;
+use crate::table::Options;
 use crate::{Error, Result};
 
 fn seed() -> u64 {
@@ -179,7 +179,7 @@ fn read(
     }
     if projection.fields().is_empty() {
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        return crate::connector::rows_without_columns(Arc::clone(projection), rows);
+        return crate::table::rows_without_columns(Arc::clone(projection), rows);
     }
     Ok(arrow::compute::concat_batches(projection, &batches)?)
 }

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, new_null_
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 
-use crate::connector::rows_without_columns;
+use crate::table::rows_without_columns;
 use crate::{Error, Result};
 
 /// Picks columns, and fields of ROW columns, by name; casts what has another type; what is not there is NULL.

@@ -12,8 +12,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::change::{ChangeBatch, RowKind};
-use crate::connector::options::nearest;
-use crate::connector::{OptionSpec, Options};
+use crate::table::options::nearest;
+use crate::table::{OptionSpec, Options};
 use crate::{Error, Result};
 
 pub mod arrow_ipc;

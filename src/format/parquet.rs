@@ -14,7 +14,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::fit::fit;
 use super::{BATCH_ROWS, FileFormat, FileReader, FileWriter, appended};
 use crate::change::ChangeBatch;
-use crate::connector::{OptionKind, OptionSpec, Options};
+use crate::table::{OptionKind, OptionSpec, Options};
 use crate::{Error, Result};
 
 const COMPRESSION: &str = "parquet.compression";

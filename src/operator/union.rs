@@ -1,30 +1,34 @@
 //! UNION ALL.
 
-use arrow::array::Int64Array;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 
 use super::{Operator, OperatorFactory, StepTime};
-use crate::Result;
 use crate::change::{ChangeBatch, Watermark};
-use crate::state::StateTable;
+use crate::state::{Placement, StateTable};
+use crate::{Error, Result};
 
 /// Passes on what any of its inputs brings. Its watermark is the least of theirs, and so a row is late behind it only
-/// where it is late by that.
+/// where it is late by that: by its own watermark, and by where those of other sources stood when the step began.
 #[derive(Debug, Clone)]
 pub struct UnionAll {
+    /// For each input a number; inputs of one number come from the same sources, row by row at the same watermark.
+    origins: Vec<usize>,
     /// The inputs' watermarks at the end of the last step.
-    inputs: Vec<Watermark>,
+    inputs: Vec<i64>,
 }
 
 impl UnionAll {
-    /// A union of that many inputs of one schema.
-    pub fn new(inputs: usize) -> Self {
-        Self { inputs: vec![Watermark::MIN; inputs] }
+    /// A union of inputs of one schema: for each a number, the same for those that come from the same sources.
+    pub fn new(origins: Vec<usize>) -> Self {
+        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins }
     }
 
-    /// The least watermark of the inputs other than `input`.
+    /// The least watermark of the inputs that come from elsewhere than `input`.
     fn others(&self, input: usize) -> i64 {
-        let others = self.inputs.iter().enumerate().filter(|(i, _)| *i != input);
-        others.map(|(_, w)| w.0).min().unwrap_or(i64::MAX)
+        let others = self.origins.iter().zip(&self.inputs).filter(|(o, _)| **o != self.origins[input]);
+        others.map(|(_, w)| *w).min().unwrap_or(i64::MAX)
     }
 }
 
@@ -39,12 +43,34 @@ impl Operator for UnionAll {
     }
 
     fn advance(&mut self, time: &StepTime, _out: &mut Vec<ChangeBatch>) -> Result<()> {
-        self.inputs.clone_from(&time.inputs);
+        self.inputs = time.inputs.iter().map(|w| w.0).collect();
         Ok(())
     }
 
-    fn restore(&mut self, _tables: Vec<StateTable>) -> Result<()> {
+    fn snapshot(&mut self) -> Result<Vec<StateTable>> {
+        let marks: ArrayRef = Arc::new(Int64Array::from(self.inputs.clone()));
+        let rows = vec![RecordBatch::try_from_iter([("watermark", marks)])?];
+        Ok(vec![StateTable { name: "inputs", placement: Placement::All, rows }])
+    }
+
+    fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
+        for rows in tables.iter().flat_map(|t| &t.rows) {
+            // Every worker saw the same watermarks.
+            match rows.columns() {
+                [marks] if marks.len() == self.inputs.len() => {
+                    self.inputs = watermarks(marks)?;
+                }
+                _ => return Err(Error::internal("state of a union with other inputs")),
+            }
+        }
         Ok(())
+    }
+}
+
+fn watermarks(marks: &ArrayRef) -> Result<Vec<i64>> {
+    match marks.as_any().downcast_ref::<Int64Array>() {
+        Some(marks) => Ok(marks.values().to_vec()),
+        None => Err(Error::internal("state of another type than was handed out")),
     }
 }
 

@@ -24,18 +24,27 @@ pub enum UnnestColumn {
     Fields,
 }
 
-/// Gives for each row one row an element; a row whose arrays are all empty or NULL gives none, unless `keep_null` is set.
+/// Which rows without elements are kept, as one row with NULL for the element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Those whose array is NULL.
+    pub null: bool,
+    /// Those whose array is empty.
+    pub empty: bool,
+}
+
+/// Gives for each row one row an element; a row whose arrays are all empty or NULL gives none, unless it is to be kept.
 #[derive(Debug, Clone)]
 pub struct Unnest {
     columns: Vec<UnnestColumn>,
-    keep_null: bool,
+    kept: Kept,
     schema: SchemaRef,
 }
 
 impl Unnest {
     /// `columns` says what becomes of each input column; `schema` is the result's.
-    pub fn new(columns: Vec<UnnestColumn>, keep_null: bool, schema: SchemaRef) -> Self {
-        Self { columns, keep_null, schema }
+    pub fn new(columns: Vec<UnnestColumn>, kept: Kept, schema: SchemaRef) -> Self {
+        Self { columns, kept, schema }
     }
 
     fn lists<'a>(&self, rows: &'a RecordBatch) -> Result<Vec<(usize, &'a ListArray)>> {
@@ -54,8 +63,8 @@ impl Unnest {
             return 1;
         }
         let lengths = lists.iter().map(|(_, list)| match list.is_valid(row) {
-            true => list.value_length(row) as usize,
-            false => usize::from(self.keep_null),
+            true => (list.value_length(row) as usize).max(usize::from(self.kept.empty)),
+            false => usize::from(self.kept.null),
         });
         lengths.max().unwrap_or(0)
     }

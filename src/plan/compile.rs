@@ -1,6 +1,6 @@
 //! Logical plans to one circuit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -18,7 +18,7 @@ use crate::connector::values::Values;
 use crate::connector::{Options, TableDescriptor};
 use crate::operator::calc::Calc;
 use crate::operator::union::UnionAll;
-use crate::operator::unnest::{Unnest, UnnestColumn};
+use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
 use crate::runtime::circuit::{Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
@@ -95,7 +95,11 @@ impl Compiler {
                 let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
                 let batch =
                     arrow::array::RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options)?;
-                Ok(self.constant(batch))
+                let node = self.constant(batch);
+                if rows == 0 {
+                    self.circuit.nodes[node.0].notes = notes_of_nothing(&schema);
+                }
+                Ok(node)
             }
             LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
                 Some(tvf) => self.window_assign(tvf),
@@ -246,7 +250,18 @@ impl Compiler {
         let windows = notes.first().map_or(vec![], |n| n.windows.iter().copied().filter(paired).collect());
         let notes = NodeNotes { rowtimes, windows, ..NodeNotes::default() };
         let schema = aligned.first().map_or(schema, |i| Arc::clone(&self.circuit.node(*i).schema));
-        Ok(self.operator(UnionAll::new(aligned.len()), aligned, schema, notes))
+        let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
+        let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
+        Ok(self.operator(UnionAll::new(origins), aligned, schema, notes))
+    }
+
+    /// The sources that a node's rows come from.
+    fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
+        let Node { kind, inputs, .. } = self.circuit.node(node);
+        match kind {
+            NodeKind::Source(i) => BTreeSet::from([*i]),
+            _ => inputs.iter().flat_map(|i| self.sources_of(*i)).collect(),
+        }
     }
 
     fn window_assign(&mut self, tvf: &WindowTvf) -> Result<NodeId> {
@@ -293,7 +308,8 @@ impl Compiler {
         for index in &unnest.struct_type_columns {
             columns[*index] = UnnestColumn::Fields;
         }
-        let keep_null = unnest.options.preserve_nulls();
+        let options = &unnest.options;
+        let kept = Kept { null: options.preserve_nulls(), empty: options.expand_empty_as_null() };
         let schema = Arc::clone(unnest.schema.inner());
         let before = &self.circuit.node(input).notes;
         let place = |column: usize| unnest.dependency_indices.iter().position(|d| *d == column);
@@ -303,7 +319,7 @@ impl Compiler {
             windows: before.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
             bound: None,
         };
-        Ok(self.operator(Unnest::new(columns, keep_null, Arc::clone(&schema)), vec![input], schema, notes))
+        Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
 
     fn sink(&mut self, input: NodeId, target: Option<&StreamTable>) -> Result<()> {
@@ -324,6 +340,16 @@ impl Compiler {
         self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
         Ok(())
     }
+}
+
+/// Of rows that never come all is true: each time is a time attribute, each pair of times a window. What is built on a
+/// query that was found to be empty is then planned like any other.
+fn notes_of_nothing(schema: &Schema) -> NodeNotes {
+    let times = schema.fields().iter().enumerate().filter(|(_, f)| matches!(f.data_type(), DataType::Timestamp(..)));
+    let rowtimes: Vec<usize> = times.map(|(i, _)| i).collect();
+    let pairs = rowtimes.iter().flat_map(|s| rowtimes.iter().map(|e| (*s, *e)));
+    let windows = pairs.filter(|(s, e)| s != e).collect();
+    NodeNotes { detail: "no rows".into(), rowtimes, windows, bound: None }
 }
 
 /// A column that is read; of a ROW the fields that are.

@@ -147,7 +147,7 @@ pub(super) fn message_of(error: &DataFusionError, names: &[&str]) -> String {
 
 /// "unknown table 'bits'; did you mean 'bids'?"
 pub(super) fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    match crate::connector::options::nearest(name, known) {
+    match crate::table::options::nearest(name, known) {
         Some(near) => format!("unknown {what} '{name}'; did you mean '{near}'?"),
         None => format!("unknown {what} '{name}'"),
     }

@@ -16,6 +16,7 @@ use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query
 
 use super::catalog::{Catalog, Relation, bare_name};
 use super::functions::Functions;
+use super::names::tell_apart;
 use super::place::{Place, message_of, unknown};
 use super::types::simple_type;
 use super::unnest::fold_unnests;
@@ -69,6 +70,7 @@ impl<'a> Planner<'a> {
     /// A query's plan before types are coerced.
     pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
         let mut query = query.clone();
+        tell_apart(&mut query);
         self.functions.prepare(&mut query);
         let statement = SqlStatement::Query(Box::new(query));
         self.functions.analyze(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::timezone::Tz;
 
-use crate::connector::options::{nearest, parse_duration};
+use crate::table::options::{nearest, parse_duration};
 
 mod keys;
 

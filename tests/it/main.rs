@@ -1,3 +1,8 @@
 //! The integration tests, in one binary so that the engine links once.
 
+mod cli;
+mod faults;
 mod flink;
+mod fuzz;
+mod law;
+mod rooms;

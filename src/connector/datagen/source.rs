@@ -10,7 +10,8 @@ use super::values::Column;
 use crate::Result;
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::pace::Pace;
-use crate::connector::{Source, SourceBatch, SourceProgress, rows_without_columns};
+use crate::connector::{Source, SourceBatch, SourceProgress};
+use crate::table::rows_without_columns;
 
 /// The most rows of a batch, and about its most bytes.
 const BATCH: usize = 8192;

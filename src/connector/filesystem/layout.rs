@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::default_partition;
 use super::discover::Found;
-use crate::connector::{TableDescriptor, rows_without_columns};
 use crate::format::value_from_text;
+use crate::table::{TableDescriptor, rows_without_columns};
 use crate::{Error, Result};
 
 /// How a table's columns lie in its files.

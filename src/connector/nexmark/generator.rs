@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use super::columns::Columns;
 use super::config::{EventKind, NexmarkConfig};
 use super::slice::{Cursor, Slice};
-use crate::connector::rows_without_columns;
+use crate::table::rows_without_columns;
 use crate::{Error, Result};
 
 /// More rows than these are not made at once, so that texts of any size fit into a column.

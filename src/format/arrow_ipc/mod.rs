@@ -13,7 +13,7 @@ use arrow::ipc::writer::FileWriter as IpcFileWriter;
 use super::fit::fit;
 use super::{BATCH_ROWS, FileFormat, FileReader, FileWriter, appended};
 use crate::change::ChangeBatch;
-use crate::connector::{OptionSpec, Options};
+use crate::table::{OptionSpec, Options};
 use crate::{Error, Result};
 
 mod bounds;

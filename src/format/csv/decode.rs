@@ -6,10 +6,10 @@ use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use super::Dialect;
 use super::column::Column;
 use super::split::{Event, Splitter};
-use crate::connector::rows_without_columns;
 use crate::format::Decoder;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
 use crate::format::fit::fit;
+use crate::table::rows_without_columns;
 use crate::{Error, Result};
 
 /// Decodes records of values.

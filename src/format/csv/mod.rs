@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::records::{RecordReader, RecordWriter};
 use super::{Decoder, Encoder, FileFormat, FileReader, FileWriter, RecordFormat};
-use crate::connector::{OptionKind, OptionSpec, Options};
+use crate::table::{OptionKind, OptionSpec, Options};
 use crate::{Error, Result};
 
 mod column;

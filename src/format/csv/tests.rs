@@ -4,8 +4,8 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 
 use super::Csv;
-use crate::connector::Options;
 use crate::format::{Decoder, FileFormat, RecordFormat};
+use crate::table::Options;
 use crate::{Error, Result};
 
 fn schema() -> SchemaRef {

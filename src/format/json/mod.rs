@@ -11,7 +11,7 @@ use super::records::{RecordReader, RecordWriter};
 use super::render::Writing;
 use super::text::TimeStyle;
 use super::{Decoder, Encoder, FileFormat, FileReader, FileWriter, RecordFormat};
-use crate::connector::{OptionKind, OptionSpec, Options};
+use crate::table::{OptionKind, OptionSpec, Options};
 use crate::{Error, Result};
 
 mod cursor;

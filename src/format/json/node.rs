@@ -8,9 +8,9 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef};
 
 use super::cursor::{Cursor, Reason};
-use crate::connector::rows_without_columns;
 use crate::format::leaf::{Leaf, Token, leaf};
 use crate::format::text::TimeStyle;
+use crate::table::rows_without_columns;
 use crate::{Error, Result};
 
 /// From how many fields on names are looked up in a hash table.

@@ -6,8 +6,8 @@ use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::Json;
-use crate::connector::Options;
 use crate::format::{Decoder, RecordFormat};
+use crate::table::Options;
 use crate::{Error, Result};
 
 fn schema(fields: Vec<Field>) -> SchemaRef {

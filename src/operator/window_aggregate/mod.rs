@@ -89,7 +89,7 @@ impl OperatorFactory for WindowAggregateFactory {
             WindowSource::Columns { .. } => None,
         };
         let slices = Slices::new(grouping, spec);
-        Ok(Box::new(WindowAggregate { plan: self.clone(), slices, late_rows: 0 }))
+        Ok(Box::new(WindowAggregate { plan: self.clone(), slices, pending: Vec::new(), late_rows: 0 }))
     }
 
     fn name(&self) -> &'static str {
@@ -100,27 +100,29 @@ impl OperatorFactory for WindowAggregateFactory {
 struct WindowAggregate {
     plan: WindowAggregateFactory,
     slices: Slices,
+    /// Batches of this step from the first on that holds rows behind the watermark. Such rows close windows between two
+    /// rows of a step, and so all rows before them must be there first.
+    pending: Vec<ChangeBatch>,
     late_rows: u64,
 }
 
 impl Operator for WindowAggregate {
-    fn push(&mut self, _input: usize, batch: ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
+    fn push(&mut self, _input: usize, batch: ChangeBatch, _out: &mut Vec<ChangeBatch>) -> Result<()> {
         if batch.kinds.is_some() {
             return Err(Error::internal("a window aggregate over changing input"));
         }
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        match &batch.watermarks {
-            None => self.add(&batch),
-            Some(watermarks) => {
-                let watermarks = self.plan.clock.all_at(watermarks.clone());
-                self.add_with_late_rows(&batch, &watermarks, out)
-            }
+        if batch.watermarks.is_none() && self.pending.is_empty() {
+            return self.add(&batch);
         }
+        self.pending.push(batch);
+        Ok(())
     }
 
     fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        self.add_pending(out)?;
         self.fire(self.plan.clock.at(time.watermark.0), out)
     }
 
@@ -210,6 +212,28 @@ impl WindowAggregate {
                 let pick = |a: &ArrayRef| Ok(filter(a, &within)?);
                 let keys = keys.columns().iter().map(pick).collect::<Result<Vec<_>>>()?;
                 self.slices.live(*slice)?.update(&keys, &inputs.select(pick)?, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the step's batches that wait for each other, in the order of their rows' watermarks.
+    fn add_pending(&mut self, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        if !in_order(&pending) {
+            // A union's inputs or the grouping sets, one after another. Rows that are not behind the watermark belong to no
+            // window that closes in between: they may go first.
+            let (marked, plain): (Vec<_>, Vec<_>) = pending.into_iter().partition(|b| b.watermarks.is_some());
+            pending = plain;
+            pending.extend(sorted(&marked)?);
+        }
+        for batch in pending {
+            match &batch.watermarks {
+                None => self.add(&batch)?,
+                Some(watermarks) => {
+                    let watermarks = self.plan.clock.all_at(watermarks.clone());
+                    self.add_with_late_rows(&batch, &watermarks, out)?;
+                }
             }
         }
         Ok(())
@@ -363,6 +387,28 @@ fn repeated(time: i64, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
         return Err(Error::internal(format!("a window column of type {data_type}")));
     };
     Ok(Arc::new(TimestampMillisecondArray::from_value(time, rows).with_timezone_opt(zone.clone())))
+}
+
+/// Whether the watermarks of some batches' rows never fall from one batch to the next.
+fn in_order(batches: &[ChangeBatch]) -> bool {
+    let mut reached = i64::MIN;
+    batches.iter().filter_map(|b| b.watermarks.as_ref()).all(|w| {
+        let before = reached;
+        reached = w.values().last().copied().unwrap_or(before);
+        w.values().first().is_none_or(|first| before <= *first)
+    })
+}
+
+/// The rows of some batches in the order of their watermarks, which is that of their arrival.
+fn sorted(batches: &[ChangeBatch]) -> Result<Option<ChangeBatch>> {
+    let Some(first) = batches.first() else { return Ok(None) };
+    let rows = concat_batches(&first.schema(), batches.iter().map(|b| &b.rows))?;
+    let marks = batches.iter().filter_map(|b| b.watermarks.as_ref()).flat_map(|w| w.values().to_vec());
+    let marks: Vec<i64> = marks.collect();
+    let mut order: Vec<u32> = (0u32..).take(marks.len()).collect();
+    order.sort_by_key(|row| marks[*row as usize]);
+    let all = ChangeBatch { rows, kinds: None, watermarks: Some(Int64Array::from(marks)) };
+    all.take(&UInt32Array::from(order)).map(Some)
 }
 
 fn int64(array: &ArrayRef) -> Result<&Int64Array> {

@@ -1,7 +1,7 @@
 //! The functions that SQL can call: Flink's where Flink has the name, DataFusion's otherwise, the user's above both.
 //!
-//! A function is a line in the table of its topic's file ([`define`]); what is no function in SQL (casts, arithmetic,
-//! literals) gets Flink's meaning from [`rewrite`], and forms that DataFusion cannot plan are put right by [`syntax`].
+//! A function is a line in the table of its topic's file (`define`); what is no function in SQL (casts, arithmetic,
+//! literals) gets Flink's meaning from `rewrite`, and forms that DataFusion cannot plan are put right by `syntax`.
 
 mod aggregate;
 mod cast;

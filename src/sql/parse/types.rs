@@ -191,7 +191,7 @@ fn fixed(name: &str) -> Option<DataType> {
 }
 
 fn unknown<T>(token: &TokenWithSpan, name: &str) -> Parsed<T> {
-    match crate::connector::options::nearest(&name.to_ascii_uppercase(), NAMES) {
+    match crate::table::options::nearest(&name.to_ascii_uppercase(), NAMES) {
         Some(known) => fail_at(token, format!("unknown type {name}; did you mean {known}?")),
         None => fail_at(token, format!("unknown type {name}")),
     }

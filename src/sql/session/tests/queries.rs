@@ -11,6 +11,10 @@ fn columns_have_flinks_names_and_types() {
         ("SELECT bid.price FROM bid UNION ALL SELECT 1", "price: Int32"),
         ("SELECT bid.extra.url AS u, tags[1] AS t, attrs['k'] AS a FROM bid", "u: Utf8, t: Utf8, a: Int32"),
         ("SELECT CAST(price AS STRING), CAST(ts AS DATE) AS d FROM bid", "EXPR$0: Utf8, d: Date32"),
+        ("SELECT price, price, bid.price FROM bid", "price: Int32, price0: Int32, price1: Int32"),
+        ("SELECT price AS x, auction AS x, 1 AS x0 FROM bid", "x: Int32, x1: Int64, x0: Int32"),
+        ("SELECT price + 1, price + 1 FROM bid", "EXPR$0: Int32, EXPR$1: Int32"),
+        ("SELECT a0 FROM (SELECT price AS a, auction AS a FROM bid)", "a0: Int64"),
         ("WITH c AS (SELECT price FROM bid) SELECT price AS p FROM c", "p: Int32"),
     ];
     for (sql, expected) in table {

@@ -21,6 +21,15 @@ pub fn project(batch: &RecordBatch, projection: &SchemaRef) -> Result<RecordBatc
     Ok(RecordBatch::try_new_with_options(Arc::clone(projection), columns, &options)?)
 }
 
+/// An empty batch schema's worth of rows: `rows` rows without columns.
+///
+/// # Errors
+/// Never, as long as Arrow takes a row count.
+pub fn rows_without_columns(schema: SchemaRef, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, Vec::new(), &options)?)
+}
+
 /// A column as a type that has at most its fields.
 fn narrow(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     if column.data_type() == wanted {

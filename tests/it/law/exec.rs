@@ -1,0 +1,150 @@
+//! Runs a circuit by hand: cut into steps, on any number of workers, handed over from executor to executor on the way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use millstream::change::ChangeBatch;
+use millstream::runtime::circuit::SourceSpec;
+use millstream::runtime::{Circuit, Executor, SourceState, StepInput};
+use millstream::table::project;
+use rand::Rng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// How the input is cut and who works on it.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// For each step, how many rows of each table go in, and in batches of how many rows at most.
+    pub steps: Vec<(HashMap<String, usize>, usize)>,
+    /// The workers at the beginning.
+    pub workers: usize,
+    /// After these steps the state is handed to a new executor with that many workers.
+    pub restores: HashMap<usize, usize>,
+}
+
+impl Schedule {
+    /// Everything in one step, on one worker.
+    pub fn at_once(rows: &HashMap<String, usize>) -> Self {
+        Self { steps: vec![(rows.clone(), usize::MAX)], workers: 1, restores: HashMap::new() }
+    }
+
+    pub fn random(rows: &HashMap<String, usize>, rng: &mut Xoshiro256PlusPlus, restoring: bool) -> Self {
+        let count = *[1, 2, 3, 5, 8, 20].get(rng.random_range(0..6)).unwrap();
+        let mut left = rows.clone();
+        let mut names: Vec<_> = rows.keys().cloned().collect();
+        names.sort();
+        let mut steps = Vec::new();
+        for step in 0..count {
+            let mut taken = HashMap::new();
+            for name in &names {
+                let left = left.get_mut(name).unwrap();
+                let share = (rows[name] / count * 2).min(*left);
+                let take = if step + 1 == count { *left } else { rng.random_range(0..=share) };
+                *left -= take;
+                taken.insert(name.clone(), take);
+            }
+            steps.push((taken, *[1, 7, 4000].get(rng.random_range(0..3)).unwrap()));
+        }
+        let mut restores = HashMap::new();
+        for step in 0..count {
+            if restoring && rng.random_bool(0.5) {
+                restores.insert(step, rng.random_range(1..=4));
+            }
+        }
+        Self { steps, workers: rng.random_range(1..=4), restores }
+    }
+
+    /// How many rows of a table have gone in after a step.
+    pub fn consumed(&self, table: &str, step: usize) -> usize {
+        self.steps.iter().take(step.saturating_add(1)).map(|(taken, _)| taken.get(table).copied().unwrap_or(0)).sum()
+    }
+}
+
+/// What a run gave.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// After each step and, last, after the end of the input: for each sink what came out in it.
+    pub steps: Vec<Vec<Vec<ChangeBatch>>>,
+    /// Late rows, where no executor was replaced on the way.
+    pub late: Option<u64>,
+}
+
+impl Observed {
+    /// What has come out at a sink up to and with a step.
+    pub fn until(&self, step: usize, sink: usize) -> Vec<RecordBatch> {
+        let changes = self.steps.iter().take(step.saturating_add(1)).flat_map(|s| &s[sink]);
+        changes
+            .map(|c| {
+                assert!(c.kinds.is_none(), "a change in an append-only query");
+                c.rows.clone()
+            })
+            .collect()
+    }
+}
+
+pub fn run(
+    circuit: &Arc<Circuit>,
+    tables: &HashMap<String, RecordBatch>,
+    schedule: &Schedule,
+) -> millstream::Result<Observed> {
+    let mut executor = Executor::try_new(Arc::clone(circuit), schedule.workers)?;
+    let mut observed = Observed::default();
+    let mut fed: HashMap<String, usize> = HashMap::new();
+    for (step, (taken, batch_rows)) in schedule.steps.iter().enumerate() {
+        let mut input = StepInput { processing_time: 1_000 + step as i64, ..StepInput::default() };
+        for spec in &circuit.sources {
+            let Some(rows) = tables.get(&spec.table.name) else {
+                input.batches.push(if step == 0 { constant_rows(spec) } else { Vec::new() });
+                input.sources.push(SourceState::Ended);
+                continue;
+            };
+            let from = fed.get(&spec.table.name).copied().unwrap_or(0);
+            let until = from + taken.get(&spec.table.name).copied().unwrap_or(0);
+            input.batches.push(batches(rows, from, until, *batch_rows, spec)?);
+            input.sources.push(SourceState::Active);
+        }
+        for (table, rows) in taken {
+            *fed.entry(table.clone()).or_default() += rows;
+        }
+        observed.steps.push(executor.step(input)?.sinks);
+        if let Some(workers) = schedule.restores.get(&step) {
+            let snapshot = executor.snapshot()?;
+            executor = Executor::try_new(Arc::clone(circuit), *workers)?;
+            executor.restore(snapshot)?;
+        }
+    }
+    let ended = vec![SourceState::Ended; circuit.sources.len()];
+    let last = StepInput { sources: ended, processing_time: 1_000_000, ..StepInput::default() };
+    observed.steps.push(executor.step(last)?.sinks);
+    executor.report()?;
+    if schedule.restores.is_empty() {
+        observed.late = Some(executor.metrics().snapshot().operators.iter().map(|o| o.stats.late_rows).sum());
+    }
+    Ok(observed)
+}
+
+fn batches(
+    rows: &RecordBatch,
+    mut from: usize,
+    until: usize,
+    batch_rows: usize,
+    spec: &SourceSpec,
+) -> millstream::Result<Vec<ChangeBatch>> {
+    let mut batches = Vec::new();
+    while from < until {
+        let take = batch_rows.min(until - from);
+        batches.push(ChangeBatch::append(project(&rows.slice(from, take), &spec.projection)?));
+        from += take;
+    }
+    Ok(batches)
+}
+
+/// The rows of VALUES.
+fn constant_rows(spec: &SourceSpec) -> Vec<ChangeBatch> {
+    let mut source = spec.connector.source(&spec.table, Arc::clone(&spec.projection)).unwrap();
+    let mut rows = Vec::new();
+    while let Some(batch) = futures::FutureExt::now_or_never(source.next()).unwrap().unwrap() {
+        rows.push(batch.changes);
+    }
+    rows
+}

@@ -1,0 +1,95 @@
+//! The laws: batch, step, snapshot and restore, over random tables, rows, queries, cuts and numbers of workers.
+//!
+//! `MILLSTREAM_CASES` says how many cases of each family are tried, `MILLSTREAM_SEED` from which seed on.
+
+mod canary;
+mod case;
+mod exec;
+mod query;
+mod reference;
+mod rows;
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub use case::panic_text;
+use case::{Case, Family, prove};
+
+const STATELESS: Family = Family { name: "stateless", script: query::stateless, tables: 2, ordered: false };
+const WINDOWED: Family = Family { name: "windowed", script: query::windowed, tables: 1, ordered: false };
+const GROUPING: Family = Family { name: "grouping-sets", script: query::grouping_sets, tables: 1, ordered: false };
+const CASCADED: Family = Family { name: "cascaded", script: query::cascaded, tables: 1, ordered: false };
+const CARRIED: Family = Family { name: "carried", script: query::carried, tables: 1, ordered: false };
+const ALONE: Family = Family { name: "alone", script: query::alone, tables: 1, ordered: false };
+const VIEWS: Family = Family { name: "views", script: query::over_views, tables: 1, ordered: false };
+/// Which rows of two tables came first is up to the cut: nothing may be late here.
+const TWO_TABLES: Family = Family { name: "two-tables", script: query::over_views, tables: 2, ordered: true };
+const SET: Family = Family { name: "statement-set", script: query::statement_set, tables: 2, ordered: false };
+
+const ALL: [&Family; 9] = [&STATELESS, &WINDOWED, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
+
+#[test]
+fn stateless_queries() {
+    prove(&STATELESS);
+}
+
+#[test]
+fn aggregates_over_windows() {
+    prove(&WINDOWED);
+}
+
+#[test]
+fn grouping_sets_over_windows() {
+    prove(&GROUPING);
+}
+
+#[test]
+fn windows_over_windows() {
+    prove(&CASCADED);
+}
+
+#[test]
+fn windows_carried_as_columns() {
+    prove(&CARRIED);
+}
+
+#[test]
+fn window_functions_alone() {
+    prove(&ALONE);
+}
+
+#[test]
+fn windows_over_views_of_one_table() {
+    prove(&VIEWS);
+}
+
+#[test]
+fn windows_over_views_of_two_tables() {
+    prove(&TWO_TABLES);
+}
+
+#[test]
+fn statement_sets() {
+    prove(&SET);
+}
+
+#[test]
+fn every_operator_is_under_the_laws() {
+    let cases = ALL.iter().flat_map(|family| (1..40).filter_map(|seed| Case::random(family, seed).ok()));
+    let proven: BTreeSet<String> = cases.flat_map(|case| case.operators()).collect();
+    let missing: Vec<String> = declared_operators().into_iter().filter(|o| !proven.contains(o)).collect();
+    assert!(missing.is_empty(), "no case of any law runs {missing:?}; those that do run: {proven:?}");
+}
+
+/// What the operators' factories call themselves.
+fn declared_operators() -> Vec<String> {
+    let mut names = Vec::new();
+    crate::rooms::for_each_source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operator"), &mut |_, text| {
+        let factory = text.split("impl OperatorFactory for").skip(1);
+        let name = factory.filter_map(|f| f.split("fn name(&self) -> &'static str {").nth(1)?.split('"').nth(1));
+        names.extend(name.map(String::from));
+    });
+    assert!(names.len() >= 6, "{names:?}");
+    names
+}
