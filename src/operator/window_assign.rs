@@ -48,7 +48,7 @@ impl WindowAssign {
 
 /// The three columns of some windows: start and end as the clock on the wall shows them, and the instant of the last
 /// millisecond; of the given timestamp types.
-pub(super) fn window_columns<'a>(
+fn window_columns<'a>(
     windows: &[Window],
     clock: WallClock,
     types: impl Iterator<Item = &'a DataType>,

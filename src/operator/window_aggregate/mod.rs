@@ -8,15 +8,15 @@ mod slices;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, max, min, take};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{concat_batches, filter, max, min, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use self::slices::Slices;
 pub use super::grouped::Aggregate;
 use super::grouped::{Grouped, Grouping};
 use super::window::{Window, WindowSpec};
-use super::window_assign::window_columns;
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, WallClock, rowtime_millis};
 use crate::state::{Placement, StateTable};
@@ -24,6 +24,8 @@ use crate::{Error, Result};
 
 /// How many rows of results go out in one batch.
 const BATCH_ROWS: usize = 8192;
+/// A batch that reaches over so many slices at most is gone through once for each; over more, its rows are sorted by slice.
+const FEW_SLICES: usize = 4;
 
 /// Where the windows of a row come from.
 #[derive(Debug, Clone)]
@@ -164,23 +166,55 @@ impl Operator for WindowAggregate {
 impl WindowAggregate {
     /// Adds rows of which none is behind the watermark of its time.
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
-        if let Some(slice) = self.only_slice(&batch.rows)?
-            && !self.slices.is_closed(slice)
+        if let Some((times, slices)) = self.few_slices(&batch.rows)?
+            && !self.slices.is_closed(slices[0])
         {
-            return self.add_to_slice(slice, &batch.rows);
+            return match slices.as_slice() {
+                [only] => self.add_to_slice(*only, &batch.rows),
+                several => self.add_to_slices(several, times.values(), &batch.rows),
+            };
         }
         let windows = self.windows_of(&batch.rows)?;
         self.add_by_slice(&windows, &batch.rows, None)
     }
 
-    /// The slice that all rows fall into, found by the least and the greatest rowtime: most batches lie within one.
-    fn only_slice(&self, rows: &RecordBatch) -> Result<Option<Window>> {
+    /// The times of all rows and the slices from the least to the greatest of them, if these are few.
+    fn few_slices(&self, rows: &RecordBatch) -> Result<Option<(Int64Array, Vec<Window>)>> {
         let WindowSource::Rowtime { column, spec } = self.plan.windows else { return Ok(None) };
         let times = self.plan.clock.all_at(rowtime_millis(rows.column(column))?);
         let (Some(first), Some(last)) = (min(&times), max(&times)) else { return Ok(None) };
-        let start = spec.slice_start(first);
-        let end = start.saturating_add(spec.slice());
-        Ok((times.null_count() == 0 && last < end).then_some(Window { start, end }))
+        if times.null_count() > 0 {
+            return Ok(None);
+        }
+        let length = spec.slice();
+        let mut slices = Vec::with_capacity(FEW_SLICES);
+        let mut start = spec.slice_start(first);
+        while slices.len() < FEW_SLICES {
+            let end = start.saturating_add(length);
+            slices.push(Window { start, end });
+            if last < end {
+                return Ok(Some((times, slices)));
+            }
+            start = end;
+        }
+        Ok(None)
+    }
+
+    /// Adds to each of some slices the rows whose times it holds.
+    fn add_to_slices(&mut self, slices: &[Window], times: &[i64], rows: &RecordBatch) -> Result<()> {
+        let keys = rows.project(&self.plan.keys)?;
+        let inputs = self.slices.grouping().inputs(rows)?;
+        for slice in slices {
+            let within = BooleanBuffer::collect_bool(times.len(), |i| slice.start <= times[i] && times[i] < slice.end);
+            let within = BooleanArray::new(within, None);
+            let count = within.true_count();
+            if count > 0 {
+                let pick = |a: &ArrayRef| Ok(filter(a, &within)?);
+                let keys = keys.columns().iter().map(pick).collect::<Result<Vec<_>>>()?;
+                self.slices.live(*slice)?.update(&keys, &inputs.select(pick)?, count)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds the step's batches that wait for each other, in the order of their rows' watermarks.
@@ -333,22 +367,26 @@ impl WindowAggregate {
     fn result(&self, window: Window, grouped: Grouped) -> Result<RecordBatch> {
         let (values, rows) = grouped.finish()?;
         let keys = self.plan.keys.len();
-        let times = vec![window; rows];
-        let columns = self.plan.outputs.iter().zip(self.plan.schema.fields()).map(|(output, field)| {
-            let time = |at: usize| {
-                let types = std::iter::repeat_n(field.data_type(), 3);
-                window_columns(&times, self.plan.clock, types).map(|c| Arc::clone(&c[at]))
-            };
-            match output {
-                WindowOutput::Key(i) => Ok(Arc::clone(&values[*i])),
-                WindowOutput::Aggregate(i) => Ok(Arc::clone(&values[keys + *i])),
-                WindowOutput::Start => time(0),
-                WindowOutput::End => time(1),
-                WindowOutput::Time => time(2),
+        let columns = self.plan.outputs.iter().zip(self.plan.schema.fields()).map(|(output, field)| match output {
+            WindowOutput::Key(i) => Ok(Arc::clone(&values[*i])),
+            WindowOutput::Aggregate(i) => Ok(Arc::clone(&values[keys + *i])),
+            WindowOutput::Start => repeated(window.start, rows, field.data_type()),
+            WindowOutput::End => repeated(window.end, rows, field.data_type()),
+            WindowOutput::Time => {
+                let last = self.plan.clock.instant(window.end.saturating_sub(1));
+                repeated(last, rows, field.data_type())
             }
         });
         Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns.collect::<Result<Vec<_>>>()?)?)
     }
+}
+
+/// A column that holds the same time, in milliseconds, in all rows.
+fn repeated(time: i64, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
+    let DataType::Timestamp(TimeUnit::Millisecond, zone) = data_type else {
+        return Err(Error::internal(format!("a window column of type {data_type}")));
+    };
+    Ok(Arc::new(TimestampMillisecondArray::from_value(time, rows).with_timezone_opt(zone.clone())))
 }
 
 /// Whether the watermarks of some batches' rows never fall from one batch to the next.
