@@ -1,14 +1,14 @@
 //! Reading only the fields of a ROW column that are used.
 //!
 //! A column is narrowed only where that is plainly sound: every mention of its name, in all plans, takes a field of it.
-//! Mentions are looked for by name alone, so that a column that goes by another name anywhere is left whole.
+//! Which of several tables a mention is of is not asked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_common::{DFSchema, ScalarValue, TableReference};
 use datafusion_expr::logical_plan::TableScanBuilder;
 use datafusion_expr::{Expr, LogicalPlan};
 
@@ -22,6 +22,9 @@ const GET_FIELD: &str = "get_field";
 /// Narrows the ROW columns of all scanned tables; gives the plans over the narrowed tables, and their columns.
 pub(super) fn narrow_scans(plans: Vec<LogicalPlan>) -> Result<(Vec<LogicalPlan>, Narrowed)> {
     let mut uses = Uses::default();
+    for plan in &plans {
+        uses.note_names(plan)?;
+    }
     for plan in &plans {
         uses.visit_plan(plan)?;
     }
@@ -47,11 +50,30 @@ pub(super) fn narrow_scans(plans: Vec<LogicalPlan>) -> Result<(Vec<LogicalPlan>,
     Ok((rewritten, narrowed))
 }
 
-/// How each column name is used: the fields that are taken, or `None` when it is used whole.
 #[derive(Default)]
-struct Uses(HashMap<String, Option<BTreeSet<Vec<String>>>>);
+struct Uses {
+    /// How each column name is used: the fields that are taken, or `None` when it is used whole.
+    columns: HashMap<String, Option<BTreeSet<Vec<String>>>>,
+    /// The qualifiers that a scan's own columns go by. Under any other a column was computed on the way, and what it was
+    /// computed from has been seen there.
+    names: HashSet<TableReference>,
+}
 
 impl Uses {
+    fn note_names(&mut self, plan: &LogicalPlan) -> Result<()> {
+        plan.apply_with_subqueries(|node| {
+            match node {
+                LogicalPlan::TableScan(scan) => drop(self.names.insert(scan.table_name.clone())),
+                LogicalPlan::SubqueryAlias(alias) if reaches_output(&alias.input) => {
+                    self.names.insert(alias.alias.clone());
+                }
+                _ => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
+
     fn visit_plan(&mut self, plan: &LogicalPlan) -> Result<()> {
         // What a scan gives to anything but a projection or an aggregate goes on under other nodes' schemas.
         if let LogicalPlan::Union(union) = plan {
@@ -77,7 +99,7 @@ impl Uses {
     /// Uses all columns of a schema whole.
     fn whole(&mut self, schema: &DFSchema) {
         for field in schema.fields() {
-            self.0.insert(field.name().clone(), None);
+            self.columns.insert(field.name().clone(), None);
         }
     }
 
@@ -85,13 +107,15 @@ impl Uses {
         let mut stack = vec![expr];
         while let Some(expr) = stack.pop() {
             if let Some((column, path)) = field_path(expr) {
-                if let Some(paths) = self.0.entry(column).or_insert_with(|| Some(BTreeSet::new())) {
+                if let Some(paths) = self.columns.entry(column).or_insert_with(|| Some(BTreeSet::new())) {
                     paths.insert(path);
                 }
                 continue;
             }
-            if let Expr::Column(column) = expr {
-                self.0.insert(column.name.clone(), None);
+            if let Expr::Column(column) = expr
+                && column.relation.as_ref().is_none_or(|r| self.names.contains(r))
+            {
+                self.columns.insert(column.name.clone(), None);
             }
             let _ = expr.apply_children(|child| {
                 stack.push(child);
@@ -101,7 +125,7 @@ impl Uses {
     }
 
     fn narrow(&self, schema: &SchemaRef) -> SchemaRef {
-        let fields = schema.fields().iter().map(|field| match self.0.get(field.name()) {
+        let fields = schema.fields().iter().map(|field| match self.columns.get(field.name()) {
             Some(Some(paths)) => keep(field, &paths.iter().map(Vec::as_slice).collect::<Vec<_>>()),
             _ => Arc::clone(field),
         });
