@@ -112,7 +112,12 @@ fn piece<'a>(s: &'a str, separator: &str, index: i32) -> Option<&'a str> {
     if separator.is_empty() {
         return if index == 0 { Some(s) } else { None };
     }
-    s.split(separator).nth(index)
+    let mut letters = separator.chars();
+    match (letters.next(), letters.next()) {
+        // Looking for a text makes ready a search that costs more than short texts do.
+        (Some(letter), None) => s.split(letter).nth(index),
+        _ => s.split(separator).nth(index),
+    }
 }
 
 fn split(c: &Call) -> Result<ColumnarValue> {
