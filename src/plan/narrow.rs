@@ -31,7 +31,9 @@ pub(super) fn narrow_scans(plans: Vec<LogicalPlan>) -> Result<(Vec<LogicalPlan>,
     let mut narrowed = Narrowed::new();
     for_each_scan(&plans, |scan| {
         let table = table_of(scan)?;
-        read_expressions(scan, table).iter().for_each(|e| uses.visit(e));
+        // A column that is handed on as it is, is mentioned where it goes.
+        let computed = read_expressions(scan, table).into_iter().filter(|e| !matches!(e, Expr::Column(_)));
+        computed.for_each(|e| uses.visit(&e));
         Ok(())
     })?;
     for_each_scan(&plans, |scan| {
