@@ -20,6 +20,10 @@ impl Connector for Blackhole {
         Vec::new()
     }
 
+    fn can_read(&self) -> bool {
+        false
+    }
+
     fn source(&self, table: &TableDescriptor, _projection: SchemaRef) -> Result<Box<dyn Source>> {
         Err(Error::Option(format!("table '{}': connector 'blackhole' can only be written", table.name)))
     }

@@ -121,6 +121,16 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Whether its tables can be read.
+    fn can_read(&self) -> bool {
+        true
+    }
+
+    /// Whether its tables can be written.
+    fn can_write(&self) -> bool {
+        true
+    }
+
     /// Whether the table, read as a source, ends by itself.
     fn is_bounded(&self, table: &TableDescriptor) -> bool {
         let _ = table;

@@ -50,6 +50,10 @@ impl Connector for Print {
         ]
     }
 
+    fn can_read(&self) -> bool {
+        false
+    }
+
     fn source(&self, table: &TableDescriptor, _projection: SchemaRef) -> Result<Box<dyn Source>> {
         Err(Error::Option(format!("table '{}': connector 'print' can only be written", table.name)))
     }

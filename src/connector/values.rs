@@ -41,6 +41,10 @@ impl Connector for Values {
         Ok(Box::new(ValuesSource { batches: Arc::clone(&self.batches), next: 0, projection }))
     }
 
+    fn can_write(&self) -> bool {
+        false
+    }
+
     fn sink(&self, table: &TableDescriptor) -> Result<Box<dyn Sink>> {
         Err(Error::Option(format!("table '{}' holds constant rows and cannot be written", table.name)))
     }

@@ -15,7 +15,7 @@ use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
 use super::{aggregate, narrow, optimize, refuse, scan};
 use crate::connector::values::Values;
-use crate::connector::{Options, TableDescriptor};
+use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
@@ -50,20 +50,29 @@ pub fn compile(queries: Vec<Query>) -> Result<Circuit> {
     Ok(compiler.circuit)
 }
 
-/// Has each connector check the tables that are used, before anything is opened.
+/// Has each connector check the tables that are used, and in which direction, before anything is opened.
 fn check_tables(circuit: &Circuit) -> Result<()> {
-    let read = circuit.sources.iter().map(|s| (&s.table, &s.connector));
-    let written = circuit.sinks.iter().filter_map(|s| match s {
-        SinkSpec::Table { table, connector } => Some((table, connector)),
-        SinkSpec::Result => None,
-    });
-    for (table, connector) in read.chain(written) {
-        connector.check(table).map_err(|e| match e {
-            Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
-            other => other,
-        })?;
+    for source in &circuit.sources {
+        let can = source.connector.can_read();
+        check_table(&source.table, source.connector.as_ref(), can, "written")?;
+    }
+    for sink in &circuit.sinks {
+        if let SinkSpec::Table { table, connector } = sink {
+            check_table(table, connector.as_ref(), connector.can_write(), "read")?;
+        }
     }
     Ok(())
+}
+
+fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, only: &str) -> Result<()> {
+    if !can {
+        let message = format!("table '{}': connector '{}' can only be {only}", table.name, connector.name());
+        return Err(Error::Option(message));
+    }
+    connector.check(table).map_err(|e| match e {
+        Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
+        other => other,
+    })
 }
 
 #[derive(Default)]

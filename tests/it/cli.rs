@@ -193,6 +193,20 @@ fn settings_from_the_command_line() {
 }
 
 #[test]
+fn a_table_used_in_the_wrong_direction_is_told_before_anything_runs() {
+    let tables = "CREATE TABLE p (a INT) WITH ('connector' = 'print');
+        CREATE TABLE n (event_type INT) WITH ('connector' = 'nexmark', 'events.num' = '1');\n";
+    for (statement, wanted) in [
+        ("SELECT a FROM p", "line 3, column 1: table 'p': connector 'print' can only be written"),
+        ("INSERT INTO n SELECT 1", "line 3, column 1: table 'n': connector 'nexmark' can only be read"),
+    ] {
+        let out = with_script(&["check", "-"], &format!("{tables}{statement}"));
+        assert_eq!(out.code, Some(1));
+        assert!(out.err.contains(wanted), "{}", out.err);
+    }
+}
+
+#[test]
 fn results_as_a_table() {
     let out = with_script(
         &["run", "-", "--result-mode", "table"],

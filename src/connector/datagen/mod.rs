@@ -82,6 +82,10 @@ impl Connector for Datagen {
         Ok(Box::new(source::DatagenSource::new(columns, projection, rate(table)?, rows, Arc::clone(&self.clock))))
     }
 
+    fn can_write(&self) -> bool {
+        false
+    }
+
     fn sink(&self, table: &TableDescriptor) -> Result<Box<dyn Sink>> {
         Err(Error::Option(format!("table '{}': connector 'datagen' can only be read", table.name)))
     }

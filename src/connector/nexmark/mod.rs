@@ -76,6 +76,10 @@ impl Connector for Nexmark {
         Ok(Box::new(source::NexmarkSource::new(generator, limited.then_some(config.rate), keep_alive)))
     }
 
+    fn can_write(&self) -> bool {
+        false
+    }
+
     fn sink(&self, table: &TableDescriptor) -> Result<Box<dyn Sink>> {
         Err(Error::Option(format!("table '{}': connector 'nexmark' can only be read", table.name)))
     }
