@@ -16,10 +16,6 @@ pub(crate) fn with_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send)
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, work)
             .map_err(|e| Error::io("starting a thread for planning", e))?;
-        thread.join().unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Err(Error::Panic { place: "planning".into(), message: text.unwrap_or_default() })
-        })
+        thread.join().unwrap_or_else(|panic| Err(Error::panic("planning", panic.as_ref())))
     })
 }
