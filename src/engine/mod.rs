@@ -14,7 +14,7 @@ pub use crate::connector::channel::{Input, Output};
 use crate::connector::datagen::Datagen;
 pub use crate::connector::text::lines;
 use crate::connector::{Connector, Connectors, builtin};
-use crate::plan::{Query, StreamTable, compile, explain};
+use crate::plan::{CompileOptions, Query, StreamTable, compile, explain};
 use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
@@ -225,7 +225,7 @@ impl Engine {
     }
 
     fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
-        let circuit = crate::sql::with_large_stack(|| compile(queries)).map_err(|e| locate_refusal(e, statement))?;
+        let circuit = crate::sql::with_large_stack(|| compile(queries, CompileOptions::default())).map_err(|e| locate_refusal(e, statement))?;
         Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
     }
 

@@ -21,7 +21,7 @@ use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
-use crate::runtime::circuit::{Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
+use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
 use crate::{Error, Result};
 
 /// A query and where its result goes.
@@ -33,15 +33,23 @@ pub struct Query {
     pub target: Option<Arc<StreamTable>>,
 }
 
+/// What holds for all of a circuit's queries.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CompileOptions {
+    /// `table.exec.state.ttl`: state that no row has touched for so many milliseconds of processing time is let go;
+    /// `None` keeps all.
+    pub state_ttl: Option<i64>,
+}
+
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for what cannot be planned yet, by its SQL name; other errors where an expression is wrong.
-pub fn compile(queries: Vec<Query>) -> Result<Circuit> {
+pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> {
     let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
-    let mut compiler = Compiler { scans: Scans::collect(&plans, narrowed)?, ..Compiler::default() };
+    let mut compiler = Compiler { options, scans: Scans::collect(&plans, narrowed)?, ..Compiler::default() };
     for (plan, target) in plans.iter().zip(targets) {
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
@@ -78,6 +86,7 @@ fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, on
 #[derive(Default)]
 pub(super) struct Compiler {
     pub(super) circuit: Circuit,
+    options: CompileOptions,
     scans: Scans,
     lowered: HashMap<LogicalPlan, NodeId>,
 }
@@ -241,6 +250,11 @@ impl Compiler {
         Ok(self.operator(calc, vec![input], schema, notes))
     }
 
+    /// How many milliseconds of processing time state made of an input's rows is kept untouched; `None` is for ever.
+    pub(super) fn state_ttl(&self, _input: &LogicalPlan) -> Option<i64> {
+        self.options.state_ttl
+    }
+
     pub(super) fn operator(
         &mut self,
         factory: impl OperatorFactory + 'static,
@@ -274,7 +288,10 @@ impl Compiler {
         let rowtimes = notes.first().map_or(vec![], |n| n.rowtimes.iter().copied().filter(in_all).collect());
         let paired = |pair: &(usize, usize)| notes.iter().all(|n| n.windows.contains(pair));
         let windows = notes.first().map_or(vec![], |n| n.windows.iter().copied().filter(paired).collect());
-        let notes = NodeNotes { rowtimes, windows, ..NodeNotes::default() };
+        let timed = |column: &usize| notes.iter().all(|n| n.proctimes.contains(column));
+        let proctimes = notes.first().map_or(vec![], |n| n.proctimes.iter().copied().filter(timed).collect());
+        let changelog = notes.iter().fold(Changelog::Append, |all, n| all.or(n.changelog));
+        let notes = NodeNotes { rowtimes, proctimes, windows, changelog, ..NodeNotes::default() };
         let schema = aligned.first().map_or(schema, |i| Arc::clone(&self.circuit.node(*i).schema));
         let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
         let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
@@ -303,7 +320,9 @@ impl Compiler {
             detail: format!("{}, time={}", tvf.spec, tvf.time.name),
             rowtimes,
             windows: vec![(width, width + 1)],
+            keys: Vec::new(),
             bound: None,
+            ..before.notes.clone()
         };
         let factory = WindowAssign::try_new(tvf.spec, rowtime, Arc::clone(&schema))?;
         Ok(self.operator(factory, vec![input], schema, notes))
@@ -342,8 +361,10 @@ impl Compiler {
         let notes = NodeNotes {
             detail: unnest.exec_columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
             rowtimes: before.rowtimes.iter().filter_map(|c| place(*c)).collect(),
+            proctimes: before.proctimes.iter().filter_map(|c| place(*c)).collect(),
             windows: before.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
-            bound: None,
+            changelog: before.changelog,
+            ..NodeNotes::default()
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
@@ -375,7 +396,7 @@ fn notes_of_nothing(schema: &Schema) -> NodeNotes {
     let rowtimes: Vec<usize> = times.map(|(i, _)| i).collect();
     let pairs = rowtimes.iter().flat_map(|s| rowtimes.iter().map(|e| (*s, *e)));
     let windows = pairs.filter(|(s, e)| s != e).collect();
-    NodeNotes { detail: "no rows".into(), rowtimes, windows, bound: None }
+    NodeNotes { detail: "no rows".into(), rowtimes, windows, ..NodeNotes::default() }
 }
 
 /// A column that is read; of a ROW the fields that are.
@@ -444,6 +465,11 @@ fn shown(expr: &Expr) -> String {
     }
 }
 
+/// Whether an expression is `PROCTIME()`.
+fn is_proctime(expr: &Expr) -> bool {
+    matches!(unaliased(expr), Expr::ScalarFunction(call) if call.name().eq_ignore_ascii_case("proctime"))
+}
+
 /// What a projection keeps of its input's time attributes and windows.
 fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
     let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
@@ -454,5 +480,9 @@ fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Ex
     if let Some(condition) = condition {
         detail.push_str(&format!(", where=[{}]", condition.human_display()));
     }
-    NodeNotes { detail, rowtimes, windows, bound: None }
+    let computed = exprs.iter().enumerate().filter(|(_, e)| is_proctime(e)).map(|(i, _)| i);
+    let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
+    let place_all = |key: &Vec<usize>| key.iter().map(|c| places(*c).next()).collect::<Option<Vec<_>>>();
+    let keys = before.keys.iter().filter_map(place_all).collect();
+    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, bound: None }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::runtime::circuit::{Circuit, NodeId};
+use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId};
 
 /// A circuit as a tree for each sink, its inputs below it. A node that several read is printed once and referred to.
 pub fn explain(circuit: &Circuit) -> String {
@@ -35,7 +35,7 @@ fn print(circuit: &Circuit, id: NodeId, depth: usize, seen: &mut [bool], text: &
     text.push('\n');
     let column = |i: &usize| node.schema.field(*i).name().as_str();
     let rowtimes: Vec<&str> = node.notes.rowtimes.iter().map(column).collect();
-    let _ = write!(text, "{indent}   changelog: append");
+    let _ = write!(text, "{indent}   changelog: {}", changelog(node));
     if !rowtimes.is_empty() {
         let _ = write!(text, "; time attributes: {}", rowtimes.join(", "));
     }
@@ -45,5 +45,18 @@ fn print(circuit: &Circuit, id: NodeId, depth: usize, seen: &mut [bool], text: &
     text.push('\n');
     for input in &node.inputs {
         print(circuit, *input, depth + 1, seen, text);
+    }
+}
+
+/// Flink's changelog modes: what changes and has a unique key could be kept up to date by that key alone.
+fn changelog(node: &Node) -> String {
+    let shortest = node.notes.keys.iter().min_by_key(|key| key.len());
+    match (node.notes.changelog, shortest) {
+        (Changelog::Append, _) => "append".into(),
+        (Changelog::Retract, None) => "retract".into(),
+        (Changelog::Retract, Some(key)) => {
+            let names: Vec<&str> = key.iter().map(|c| node.schema.field(*c).name().as_str()).collect();
+            format!("upsert by ({})", names.join(", "))
+        }
     }
 }

@@ -12,7 +12,7 @@ mod table;
 mod window_tvf;
 mod windowed;
 
-pub use compile::{Query, compile};
+pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use window_tvf::WindowTvf;

@@ -59,10 +59,35 @@ pub struct NodeNotes {
     pub detail: String,
     /// Columns that are time attributes.
     pub rowtimes: Vec<usize>,
+    /// Columns that hold the step's processing time: `PROCTIME()` in a table's declaration.
+    pub proctimes: Vec<usize>,
     /// Pairs of columns that hold a window's start and end.
     pub windows: Vec<(usize, usize)>,
+    /// How its rows change.
+    pub changelog: Changelog,
+    /// Unique keys: sets of columns of which no two rows that stand at the same time have equal values (NULLs equal). An
+    /// empty set says that there is one row at most.
+    pub keys: Vec<Vec<usize>>,
     /// What bounds its state; `None` for operators without state.
     pub bound: Option<String>,
+}
+
+/// How the rows that cross an edge change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Changelog {
+    /// Rows only come: batches have no kinds.
+    #[default]
+    Append,
+    /// Rows come and go. What goes is given whole, as it came (`-U`, `-D`), and never before it came: folded in order, the
+    /// changes are a multiset of rows at every point.
+    Retract,
+}
+
+impl Changelog {
+    /// What comes of joining streams of both kinds.
+    pub fn or(self, other: Self) -> Self {
+        if self == Changelog::Append { other } else { self }
+    }
 }
 
 /// A table that is read.
