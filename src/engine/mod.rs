@@ -225,7 +225,8 @@ impl Engine {
     }
 
     fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
-        let circuit = crate::sql::with_large_stack(|| compile(queries, CompileOptions::default())).map_err(|e| locate_refusal(e, statement))?;
+        let circuit = crate::sql::with_large_stack(|| compile(queries, CompileOptions::default()))
+            .map_err(|e| locate_refusal(e, statement))?;
         Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
     }
 
