@@ -8,7 +8,9 @@ mod narrow;
 mod optimize;
 mod refuse;
 mod scan;
+mod source;
 mod table;
+mod ttl;
 mod window_tvf;
 mod windowed;
 
