@@ -1,10 +1,29 @@
-//! Keyed state as columns: what operators hand out, and which worker each row of it belongs to.
+//! Keyed state as columns: what operators keep, what they hand out, and which worker each row of it belongs to.
+//!
+//! Everything is found by dense numbers: [`Keys`] numbers key values, a [`RowStore`] numbers rows, a [`Multiset`] numbers
+//! distinct rows, and what else an operator knows of them stands in vectors indexed by these. [`Lists`] tells which rows belong
+//! to which key, and [`Expiry`] what no row has touched for too long. What is dropped leaves gaps until most is gone; then the
+//! rest is numbered anew, and a [`Remap`] tells the others.
 
+mod expiry;
+mod keys;
+mod lists;
+mod multiset;
 mod partition;
+mod remap;
+mod rows;
+#[cfg(test)]
+mod tests;
 
 use arrow::array::RecordBatch;
 
+pub use expiry::Expiry;
+pub use keys::Keys;
+pub use lists::Lists;
+pub use multiset::{Multiset, absent_row};
 pub use partition::{Partitioner, place};
+pub use remap::{GONE, Remap};
+pub use rows::{RowStore, row_store};
 
 /// Part of an operator's state as columns.
 #[derive(Debug, Clone)]
