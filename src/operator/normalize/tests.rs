@@ -170,7 +170,8 @@ fn any_input_in_any_steps_over_snapshots_is_the_last_row_of_each_key() {
                 .collect();
             let mut stands: Vec<String> = table.keys().cloned().collect();
             let mut expected = expected;
-            (stands.sort(), expected.sort());
+            stands.sort();
+            expected.sort();
             assert_eq!(stands, expected);
             if rng.random_bool(0.3) {
                 let tables = operators.iter_mut().map(|o| o.snapshot().unwrap()).collect();
