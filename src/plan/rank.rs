@@ -11,11 +11,11 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
+use crate::Result;
 use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
 use crate::operator::top_n::{OrderColumn, TopN, check_order};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
-use crate::Result;
 
 /// A Top-N in a plan: a filter over `ROW_NUMBER()` that has an upper bound.
 pub(super) struct Ranked<'a> {
@@ -41,6 +41,7 @@ pub(super) fn recognise(filter: &Filter) -> Option<Ranked<'_>> {
             None => rest.push(condition.clone()),
         }
     }
+    let range = if range.0 > range.1 { (1, 0) } else { range };
     (range.1 < u64::MAX).then(|| Ranked { window, function, range, rest: conjunction(rest) })
 }
 
@@ -201,21 +202,26 @@ pub(super) fn top_n(
         }
         None => {
             let range = ordered.range;
-            let factory =
-                TopN { partition, order, range, ranked, changing, input, schema: Arc::clone(&schema), ttl };
+            let factory = TopN { partition, order, range, ranked, changing, input, schema: Arc::clone(&schema), ttl };
             compiler.operator(factory, vec![node], schema, notes)
         }
     })
 }
 
-struct Prepared {
-    node: NodeId,
-    partition: Vec<usize>,
-    order: Vec<OrderColumn>,
+/// Rows with all columns that divide and order them.
+pub(super) struct Prepared {
+    pub node: NodeId,
+    pub partition: Vec<usize>,
+    pub order: Vec<OrderColumn>,
 }
 
 /// Computes what divides and orders the rows where it is no plain column; as further columns behind the input's.
-fn prepare(compiler: &mut Compiler, input: NodeId, schema: &DFSchema, ordered: &Ordered<'_>) -> Result<Prepared> {
+pub(super) fn prepare(
+    compiler: &mut Compiler,
+    input: NodeId,
+    schema: &DFSchema,
+    ordered: &Ordered<'_>,
+) -> Result<Prepared> {
     let before = Arc::clone(&compiler.circuit.node(input).schema);
     let mut exprs: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
     let mut fields: Vec<FieldRef> = before.fields().iter().cloned().collect();
@@ -323,7 +329,7 @@ fn keys(before: &NodeNotes, partition: &[usize], range: (u64, u64), width: usize
 }
 
 /// The time attributes and windows of rows that are passed on, `width` columns of them.
-fn passed(before: &NodeNotes, width: usize) -> NodeNotes {
+pub(super) fn passed(before: &NodeNotes, width: usize) -> NodeNotes {
     let within = |columns: &[usize]| columns.iter().copied().filter(|c| *c < width).collect();
     NodeNotes {
         rowtimes: within(&before.rowtimes),
