@@ -13,7 +13,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use super::scan::Scans;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, refuse, scan};
+use super::{aggregate, narrow, optimize, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -112,12 +112,18 @@ impl Compiler {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                    Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
+                    None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                },
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => {
-                self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner())
-            }
+            LogicalPlan::Filter(f) => match rank::recognise(f) {
+                Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
+                None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
+            },
+            LogicalPlan::Sort(s) => sort::lower(self, s),
+            LogicalPlan::Limit(l) => sort::lower_limit(self, l),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
                 self.union(inputs, Arc::clone(union.schema.inner()))
@@ -271,7 +277,7 @@ impl Compiler {
     }
 
     /// The sources that a node's rows come from.
-    fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
+    pub(super) fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
         let Node { kind, inputs, .. } = self.circuit.node(node);
         match kind {
             NodeKind::Source(i) => BTreeSet::from([*i]),
@@ -372,7 +378,7 @@ fn notes_of_nothing(schema: &Schema) -> NodeNotes {
 }
 
 /// All columns of a plan, as expressions.
-fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
