@@ -12,6 +12,7 @@
 
 pub mod calc;
 pub mod expand;
+pub mod join;
 mod grouped;
 pub mod union;
 pub mod unnest;
