@@ -14,6 +14,7 @@ pub mod calc;
 pub mod expand;
 pub mod join;
 mod grouped;
+pub mod single_row;
 pub mod union;
 pub mod unnest;
 pub mod watermark;
