@@ -13,6 +13,8 @@
 pub mod calc;
 pub mod expand;
 mod grouped;
+mod late;
+pub mod over;
 pub mod union;
 pub mod unnest;
 pub mod watermark;
