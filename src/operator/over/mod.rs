@@ -8,11 +8,16 @@ mod evaluate;
 mod forget;
 mod frame;
 mod function;
+mod net;
+mod order;
 mod partition;
 mod persist;
+mod rows;
 mod ties;
+mod updating;
 mod waiting;
 
 pub use aggregate::{OverAggregate, OverTime};
 pub use frame::Frame;
 pub use function::{AggregateCall, OverCall, OverFunction};
+pub use updating::OverUpdating;
