@@ -1,2 +1,2 @@
-CREATE TABLE t (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/late.json','format'='json');
-SELECT id, k, LAG(v) OVER w, LAG(v, 2) OVER w, LAG(v, 1, CAST(-1 AS BIGINT)) OVER w FROM t WINDOW w AS (PARTITION BY k ORDER BY ts);
+CREATE TABLE t (k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/rows.json','format'='json');
+SELECT k, v, ts, LAG(v) OVER (PARTITION BY k ORDER BY ts) AS before, LAG(v, 2, CAST(-1 AS BIGINT)) OVER (PARTITION BY k ORDER BY ts) AS before2 FROM t;
