@@ -12,6 +12,7 @@
 
 pub mod calc;
 pub mod expand;
+pub mod group_aggregate;
 mod grouped;
 pub mod union;
 pub mod unnest;
