@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_expr::Expr;
 use datafusion_expr::logical_plan::Aggregate as LogicalAggregate;
+use datafusion_physical_expr::expressions::Column;
 
 use super::aggregate::{Keys, grouping_sets, lower_aggregate, prepare};
 use super::compile::Compiler;
@@ -77,7 +78,10 @@ fn bound<'a>(
             Keeping::Value => continue,
             Keeping::Distinct => {
                 let arguments = aggregate.function.expressions();
-                let values = arguments.iter().map(ToString::to_string);
+                let values = arguments.iter().map(|e| match e.downcast_ref::<Column>() {
+                    Some(column) => column.name().to_string(),
+                    None => e.to_string(),
+                });
                 let names: Vec<String> = keys.iter().map(ToString::to_string).chain(values).collect();
                 format!("one value per distinct ({})", names.join(", "))
             }

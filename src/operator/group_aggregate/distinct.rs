@@ -65,9 +65,7 @@ impl Counts {
     fn is_gone(&self, value: u32) -> bool {
         match self {
             Counts::Bits(bits) => bits[value as usize] == 0,
-            Counts::Numbers { of, filters } => {
-                of[value as usize * filters..][..*filters].iter().all(|n| *n == 0)
-            }
+            Counts::Numbers { of, filters } => of[value as usize * filters..][..*filters].iter().all(|n| *n == 0),
         }
     }
 

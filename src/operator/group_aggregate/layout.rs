@@ -39,10 +39,22 @@ pub enum Keeping {
 pub fn keeping(aggregate: &Aggregate, changing: bool) -> Keeping {
     let function = &aggregate.function;
     match Kind::of(function) {
-        Kind::Extreme(_) => if changing { Keeping::Distinct } else { Keeping::Value },
+        Kind::Extreme(_) => {
+            if changing {
+                Keeping::Distinct
+            } else {
+                Keeping::Value
+            }
+        }
         _ if function.is_distinct() => Keeping::Distinct,
         Kind::Count | Kind::Total(_) => Keeping::Value,
-        Kind::Other => if runs(function, changing) && !gathers(function) { Keeping::Value } else { Keeping::Rows },
+        Kind::Other => {
+            if runs(function, changing) && !gathers(function) {
+                Keeping::Value
+            } else {
+                Keeping::Rows
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod count;
 mod distinct;
 mod emit;
 mod extreme;
+mod floats;
 mod function;
 mod layout;
 mod order;
@@ -27,8 +28,8 @@ use arrow::datatypes::SchemaRef;
 
 use self::accumulate::Rows;
 use self::emit::Change;
-use self::layout::{Layout, Setting};
 pub use self::layout::{Keeping, keeping};
+use self::layout::{Layout, Setting};
 pub use super::grouped::Aggregate;
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::Result;
@@ -161,7 +162,8 @@ impl Operator for GroupAggregate {
         let accumulators = &self.layout.accumulators;
         let rows = self.alive + accumulators.iter().map(|a| a.entries()).sum::<usize>();
         let own = (self.rows.capacity() + self.touched.step_of.capacity()) * size_of::<u32>();
-        let bytes = self.keys.bytes() + own + self.expiry.bytes() + accumulators.iter().map(|a| a.bytes()).sum::<usize>();
+        let bytes =
+            self.keys.bytes() + own + self.expiry.bytes() + accumulators.iter().map(|a| a.bytes()).sum::<usize>();
         OperatorStats { state_rows: rows as u64, state_bytes: bytes as u64, late_rows: 0 }
     }
 }

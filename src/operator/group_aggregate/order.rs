@@ -157,9 +157,7 @@ impl Order for Small {
             DataType::Boolean => Ok(Arc::new(values.map(|v| v.map(|v| *v != 0)).collect::<BooleanArray>())),
             DataType::Float32 => Ok(typed::<Float32Type>(values.map(|v| v.map(|v| float(v) as f32)), data_type)),
             DataType::Float64 => Ok(typed::<Float64Type>(values.map(|v| v.map(float)), data_type)),
-            DataType::UInt64 => {
-                Ok(typed::<UInt64Type>(values.map(|v| v.map(|v| (*v ^ i64::MIN) as u64)), data_type))
-            }
+            DataType::UInt64 => Ok(typed::<UInt64Type>(values.map(|v| v.map(|v| (*v ^ i64::MIN) as u64)), data_type)),
             other => numbers!(other, narrowed),
         }
     }

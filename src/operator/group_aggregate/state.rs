@@ -22,7 +22,8 @@ const CHUNK: usize = 1 << 20;
 impl GroupAggregate {
     pub(super) fn save(&mut self) -> Result<Vec<StateTable>> {
         let parts = self.parts();
-        let groups_schema = self.state_schema(&[("rows", DataType::UInt32), ("written", DataType::Int64)], &parts, false);
+        let groups_schema =
+            self.state_schema(&[("rows", DataType::UInt32), ("written", DataType::Int64)], &parts, false);
         let entries_schema = self.state_schema(&[("part", DataType::UInt32)], &parts, true);
         let (mut groups, mut entries) = (Vec::new(), Vec::new());
         let live: Vec<u32> = (0u32..).zip(&self.rows).filter(|(_, n)| **n > 0).map(|(g, _)| g).collect();
@@ -125,7 +126,8 @@ impl GroupAggregate {
             for (own, part) in self.layout.accumulators[index].parts().into_iter().enumerate() {
                 if part.many {
                     let wanted = UInt32Array::new_scalar(number);
-                    let rows = filter_record_batch(rows, &eq(rows.columns().get(keys).ok_or_else(wrong_state)?, &wanted)?)?;
+                    let rows =
+                        filter_record_batch(rows, &eq(rows.columns().get(keys).ok_or_else(wrong_state)?, &wanted)?)?;
                     let columns = rows.columns().get(column..column + part.types.len()).ok_or_else(wrong_state)?;
                     if rows.num_rows() > 0 {
                         let groups = self.groups_of(&rows)?;

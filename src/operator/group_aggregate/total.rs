@@ -1,18 +1,18 @@
 //! SUM and AVG: a sum and a count for each group, from which the functions themselves make their results.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, PrimitiveArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray};
 use arrow::compute::nullif;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use datafusion_expr::EmitTo;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::accumulate::{Accumulator, Kept, Part, Rows, Saved};
+use super::floats::Floats;
 use crate::state::Remap;
 use crate::{Error, Result};
 
@@ -32,6 +32,11 @@ pub(super) trait Sum: Default + Send {
 
     /// Follows groups to their new numbers.
     fn remap(&mut self, _remap: &Remap) {}
+
+    /// How much memory that takes.
+    fn bytes(&self) -> usize {
+        0
+    }
 
     /// The state's types.
     fn types() -> Vec<DataType>;
@@ -63,8 +68,8 @@ pub(super) fn sum_type(function: &AggregateFunctionExpr) -> Option<DataType> {
     let state = function.state_fields().ok()?;
     let [sum, count] = state.as_slice() else { return None };
     let summed = sum.data_type();
-    let numeric = summed.is_integer()
-        || matches!(summed, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..));
+    let numeric =
+        summed.is_integer() || matches!(summed, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..));
     (numeric && count.data_type() == &DataType::Int64).then(|| summed.clone())
 }
 
@@ -152,16 +157,16 @@ impl<S: Sum> Accumulator for Totals<S> {
     }
 
     fn bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<S::Value>() + self.counts.capacity() * size_of::<i64>()
+        self.sums.capacity() * size_of::<S::Value>() + self.counts.capacity() * size_of::<i64>() + self.kind.bytes()
     }
 }
 
-fn wrong_state() -> Error {
+pub(super) fn wrong_state() -> Error {
     Error::internal("a state of SUM in other columns")
 }
 
 /// The column that is summed.
-fn argument<'a>(rows: &'a Rows, kept: &Kept) -> Result<&'a ArrayRef> {
+pub(super) fn argument<'a>(rows: &'a Rows, kept: &Kept) -> Result<&'a ArrayRef> {
     kept.valid.first().map_or_else(|| Err(Error::internal("a SUM of nothing")), |input| rows.input(*input))
 }
 
@@ -266,134 +271,6 @@ impl Sum for Decimals {
     fn load(&mut self, sums: &mut [i128], groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let values = columns.first().and_then(|c| c.as_primitive_opt::<Decimal128Type>()).ok_or_else(wrong_state)?;
         groups.iter().zip(values.values()).for_each(|(g, v)| sums[*g as usize] = *v);
-        Ok(())
-    }
-}
-
-/// A sum and what rounding lost of it, so that values can be taken away again; NaN and the infinities, which swallow all
-/// else, are counted apart.
-#[derive(Default)]
-pub(super) struct Floats {
-    /// By group: how many NaN, how many infinities, how many negative ones.
-    special: HashMap<u32, [i64; 3]>,
-}
-
-/// A sum as two numbers that do not overlap.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Exact {
-    sum: f64,
-    lost: f64,
-}
-
-impl Exact {
-    #[inline]
-    fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        if !sum.is_finite() {
-            *self = Self { sum, lost: 0.0 };
-            return;
-        }
-        let part = sum - self.sum;
-        let lost = (self.sum - (sum - part)) + (value - part) + self.lost;
-        self.sum = sum + lost;
-        self.lost = lost - (self.sum - sum);
-    }
-}
-
-impl Floats {
-    fn special(&mut self, group: usize, value: f64, sign: i64) {
-        let counts = self.special.entry(group as u32).or_default();
-        let which = if value.is_nan() { 0 } else { 1 + usize::from(value < 0.0) };
-        counts[which] += sign;
-        if *counts == [0; 3] {
-            self.special.remove(&(group as u32));
-        }
-    }
-
-    fn value(&self, sums: &[Exact], group: u32) -> f64 {
-        match self.special.get(&group) {
-            None => sums[group as usize].sum,
-            Some([0, _, 0]) => f64::INFINITY,
-            Some([0, 0, _]) => f64::NEG_INFINITY,
-            Some(_) => f64::NAN,
-        }
-    }
-
-    fn add<T: ArrowPrimitiveType<Native: Into<f64>>>(
-        &mut self,
-        sums: &mut [Exact],
-        rows: &Rows,
-        kept: &Kept,
-        counts: &mut [i64],
-    ) -> Result<()> {
-        let column = argument(rows, kept)?.as_primitive_opt::<T>().ok_or_else(wrong_state)?;
-        let values = column.values();
-        rows.each(kept.mask(rows)?.as_ref(), |group, row, sign| {
-            let value: f64 = values[row].into();
-            counts[group] += sign;
-            match value.is_finite() {
-                true => sums[group].add(if sign < 0 { -value } else { value }),
-                false => self.special(group, value, sign),
-            }
-        });
-        Ok(())
-    }
-}
-
-impl Sum for Floats {
-    type Value = Exact;
-
-    fn update(&mut self, sums: &mut [Exact], rows: &Rows, kept: &Kept, counts: &mut [i64]) -> Result<()> {
-        match argument(rows, kept)?.data_type() {
-            DataType::Float32 => self.add::<Float32Type>(sums, rows, kept, counts),
-            _ => self.add::<Float64Type>(sums, rows, kept, counts),
-        }
-    }
-
-    fn column(&self, sums: &[Exact], groups: &[u32], data_type: &DataType) -> Result<ArrayRef> {
-        let values = groups.iter().map(|g| self.value(sums, *g));
-        Ok(match data_type {
-            DataType::Float32 => Arc::new(PrimitiveArray::<Float32Type>::from_iter_values(values.map(|v| v as f32))),
-            _ => Arc::new(Float64Array::from_iter_values(values)),
-        })
-    }
-
-    fn clear(&mut self, group: u32) {
-        self.special.remove(&group);
-    }
-
-    fn remap(&mut self, remap: &Remap) {
-        let moved = self.special.drain().filter_map(|(group, counts)| Some((remap.get(group)?, counts)));
-        self.special = moved.collect();
-    }
-
-    fn types() -> Vec<DataType> {
-        vec![DataType::Float64, DataType::Float64, DataType::Int64, DataType::Int64, DataType::Int64]
-    }
-
-    fn save(&self, sums: &[Exact], groups: &[u32]) -> Vec<ArrayRef> {
-        let floats = |part: fn(&Exact) -> f64| {
-            Arc::new(Float64Array::from_iter_values(groups.iter().map(|g| part(&sums[*g as usize])))) as ArrayRef
-        };
-        let special = |which: usize| {
-            let count = |g: &u32| self.special.get(g).map_or(0, |counts| counts[which]);
-            Arc::new(Int64Array::from_iter_values(groups.iter().map(count))) as ArrayRef
-        };
-        vec![floats(|e| e.sum), floats(|e| e.lost), special(0), special(1), special(2)]
-    }
-
-    fn load(&mut self, sums: &mut [Exact], groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let float = |c: usize| columns.get(c).and_then(|c| c.as_primitive_opt::<Float64Type>()).ok_or_else(wrong_state);
-        let count = |c: usize| columns.get(c).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(wrong_state);
-        let (sum, lost) = (float(0)?, float(1)?);
-        let special = [count(2)?, count(3)?, count(4)?];
-        for (row, group) in groups.iter().enumerate() {
-            sums[*group as usize] = Exact { sum: sum.value(row), lost: lost.value(row) };
-            let counts = special.map(|c| c.value(row));
-            if counts != [0; 3] {
-                self.special.insert(*group, counts);
-            }
-        }
         Ok(())
     }
 }
