@@ -4,6 +4,7 @@ mod aggregate;
 mod compile;
 mod constant;
 mod explain;
+mod group;
 mod join;
 mod narrow;
 mod optimize;
