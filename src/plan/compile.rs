@@ -13,7 +13,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use super::scan::Scans;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, refuse, scan};
+use super::{aggregate, narrow, optimize, over, refuse, scan};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -119,6 +119,7 @@ impl Compiler {
             }
             LogicalPlan::Aggregate(a) => aggregate::lower(self, a),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Window(window) => over::lower(self, window),
             LogicalPlan::Values(values) => {
                 let rows = super::constant::evaluate_rows(&values.values, values.schema.inner())?;
                 Ok(self.constant(rows))

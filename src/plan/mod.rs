@@ -6,6 +6,7 @@ mod constant;
 mod explain;
 mod narrow;
 mod optimize;
+mod over;
 mod refuse;
 mod scan;
 mod table;
