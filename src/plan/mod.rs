@@ -4,12 +4,18 @@ mod aggregate;
 mod compile;
 mod constant;
 mod explain;
+mod join;
 mod narrow;
 mod optimize;
 mod over;
+mod rank;
 mod refuse;
 mod scan;
+mod sort;
+mod source;
+mod subquery;
 mod table;
+mod ttl;
 mod window_tvf;
 mod windowed;
 

@@ -17,6 +17,7 @@ use datafusion_physical_expr::window::WindowExpr;
 use datafusion_physical_plan::windows::create_window_expr;
 
 use super::compile::{Compiler, column_index, physical};
+use super::ttl;
 use crate::operator::calc::Calc;
 use crate::operator::over::{AggregateCall, Frame, OverAggregate, OverCall, OverFunction, OverTime, OverUpdating};
 use crate::runtime::circuit::{Changelog, Circuit, NodeId, NodeKind, NodeNotes};
@@ -420,7 +421,7 @@ impl Over<'_> {
             // A row's results may change when its time has long passed.
             rowtimes: Vec::new(),
             windows: Vec::new(),
-            bound: Some(format!("unbounded: grows with rows of the input{}", self.ttl_text())),
+            bound: Some(format!("unbounded: grows with rows of the input{}", ttl::shown(self.ttl))),
             ..before.notes.clone()
         };
         let factory = OverUpdating {
@@ -498,10 +499,6 @@ impl Over<'_> {
         let per =
             if self.keys.is_empty() { String::new() } else { format!(" per distinct ({})", self.key_names(schema)) };
         let ahead = if time == OverTime::Arrival { "" } else { ", and rows ahead of the watermark" };
-        format!("{held}{per}{ahead}{}", self.ttl_text())
-    }
-
-    fn ttl_text(&self) -> String {
-        self.ttl.map_or_else(String::new, |ms| format!(", state TTL {ms} ms"))
+        format!("{held}{per}{ahead}{}", ttl::shown(self.ttl))
     }
 }
