@@ -7,7 +7,7 @@ use datafusion_expr::expr::{NullTreatment, ScalarFunction};
 use datafusion_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawDictionaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
-use datafusion_expr::{Expr, GetFieldAccess, ScalarUDF, WindowFunctionDefinition, lit};
+use datafusion_expr::{Expr, GetFieldAccess, ScalarUDF, lit};
 use datafusion_functions_nested::expr_fn::{array_element, make_array};
 use datafusion_functions_nested::map::map_udf;
 
