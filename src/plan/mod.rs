@@ -8,6 +8,7 @@ mod group;
 mod join;
 mod narrow;
 mod optimize;
+mod over;
 mod rank;
 mod refuse;
 mod scan;
