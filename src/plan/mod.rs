@@ -4,6 +4,7 @@ mod aggregate;
 mod compile;
 mod constant;
 mod explain;
+mod global;
 mod narrow;
 mod optimize;
 mod refuse;

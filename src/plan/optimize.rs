@@ -14,6 +14,7 @@ use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
+use super::global;
 use crate::Result;
 
 /// Optimizes a plan. Left out are the rules that split a DISTINCT aggregate in two (windows would be lost on the way),
@@ -35,5 +36,6 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(OptimizeProjections::new()),
     ];
     let context = OptimizerContext::new().without_query_execution_start_time();
-    Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
+    let plan = global::hold(plan)?;
+    Ok(global::release(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)?)
 }
