@@ -81,7 +81,7 @@ pub struct Table {
 impl Table {
     pub fn random(name: &str, size: usize, rng: &mut Random) -> Self {
         let unique = rng.random_bool(0.65);
-        let changing = rng.random_bool(0.0);
+        let changing = rng.random_bool(0.6);
         let mut columns = Vec::new();
         if unique {
             columns.push("id BIGINT NOT NULL".to_string());
