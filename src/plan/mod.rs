@@ -4,6 +4,7 @@ mod aggregate;
 mod compile;
 mod constant;
 mod explain;
+mod global;
 mod group;
 mod join;
 mod narrow;
