@@ -12,8 +12,8 @@
 
 pub mod calc;
 pub mod expand;
-pub mod join;
 mod grouped;
+pub mod join;
 pub mod single_row;
 pub mod union;
 pub mod unnest;

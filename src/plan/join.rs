@@ -137,7 +137,8 @@ fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinK
     if !exprs.is_empty() {
         let all = before.fields().iter().enumerate();
         let all = all.map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>);
-        let schema: SchemaRef = Arc::new(Schema::new(before.fields().iter().cloned().chain(fields).collect::<Vec<_>>()));
+        let schema: SchemaRef =
+            Arc::new(Schema::new(before.fields().iter().cloned().chain(fields).collect::<Vec<_>>()));
         let notes = NodeNotes { detail: "keys".into(), bound: None, ..compiler.circuit.node(node).notes.clone() };
         let calc = Calc::try_new(&before, None, all.chain(exprs).collect(), Arc::clone(&schema))?;
         node = compiler.operator(calc, vec![node], schema, notes);
@@ -148,11 +149,7 @@ fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinK
 }
 
 /// The further condition, over all columns of both sides.
-fn condition(
-    filter: &Expr,
-    plans: [&LogicalPlan; 2],
-    sides: &[Input; 2],
-) -> Result<Arc<dyn PhysicalExpr>> {
+fn condition(filter: &Expr, plans: [&LogicalPlan; 2], sides: &[Input; 2]) -> Result<Arc<dyn PhysicalExpr>> {
     let schema = build_join_schema(plans[0].schema(), plans[1].schema(), &JoinType::Inner)?;
     let condition = physical(filter, &schema)?;
     let width = sides[0].width;
@@ -170,7 +167,8 @@ fn condition(
 }
 
 fn check_key_types(inputs: &[JoinInput; 2]) -> Result<()> {
-    let types = |i: &JoinInput| i.keys.iter().map(|k| i.schema.field(*k).data_type().clone()).collect::<Vec<DataType>>();
+    let types =
+        |i: &JoinInput| i.keys.iter().map(|k| i.schema.field(*k).data_type().clone()).collect::<Vec<DataType>>();
     let (left, right) = (types(&inputs[0]), types(&inputs[1]));
     match left == right {
         true => Ok(()),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::DataFusionError;
@@ -155,9 +153,8 @@ fn is_ambiguous(factory: &JoinFactory, kept: &[Vec<usize>; 2], taken: &[Vec<usiz
     // A padded row looks like a match whose columns are all NULL.
     let padding = |side: usize| {
         let other = &factory.inputs[1 - side];
-        let never_null = |c: &usize| {
-            !other.schema.field(*c).is_nullable() || (!factory.nulls_equal && other.keys.contains(c))
-        };
+        let never_null =
+            |c: &usize| !other.schema.field(*c).is_nullable() || (!factory.nulls_equal && other.keys.contains(c));
         factory.kind.role(side) == Role::Unmatched && !taken[1 - side].iter().any(never_null)
     };
     match factory.kind.pairs() {
@@ -284,10 +281,8 @@ impl Output {
     }
 
     fn pairs_once(&mut self, layout: &Layout, sides: &[Side; 2], pairs: &Pairs, delta: &Delta) -> Result<()> {
-        let columns = [
-            pairs.columns(sides, 0, &layout.taken[0], delta)?,
-            pairs.columns(sides, 1, &layout.taken[1], delta)?,
-        ];
+        let columns =
+            [pairs.columns(sides, 0, &layout.taken[0], delta)?, pairs.columns(sides, 1, &layout.taken[1], delta)?];
         let rows = layout.assemble(&columns, None, pairs.len())?;
         // A change of an outer side gives new rows and takes rows away, in place of updating them: padded ones stand between.
         let outer = sides[pairs.side].role != Role::None;
