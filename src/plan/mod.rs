@@ -7,10 +7,14 @@ mod explain;
 mod join;
 mod narrow;
 mod optimize;
+mod rank;
 mod refuse;
 mod scan;
+mod sort;
+mod source;
 mod subquery;
 mod table;
+mod ttl;
 mod window_tvf;
 mod windowed;
 
