@@ -17,6 +17,7 @@ mod grouped;
 pub mod join;
 pub mod limit;
 pub mod normalize;
+pub mod set_operation;
 pub mod single_row;
 pub mod sort;
 pub mod top_n;

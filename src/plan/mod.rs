@@ -10,6 +10,7 @@ mod optimize;
 mod rank;
 mod refuse;
 mod scan;
+mod set_operation;
 mod sort;
 mod source;
 mod subquery;

@@ -233,6 +233,29 @@ fn a_scalar_subquery_of_two_rows_ends_the_job() {
     }
 }
 
+/// What is given, worked out by hand: DataFusion does not count copies.
+fn check_rows(query: &str, rows: &[(&[&str], i64)]) {
+    let wanted: Folded = rows.iter().map(|(row, n)| (row.iter().map(|v| v.to_string()).collect(), *n)).collect();
+    for (workers, parts, backwards) in [(1, 8, false), (1, 1, false), (1, 1, true), (2, 2, false)] {
+        let (folded, _) = run(query, workers, parts, backwards).unwrap_or_else(|e| panic!("{query}: {e}"));
+        assert_eq!(folded, wanted, "{query}\n{workers} workers, {parts} rows a time, backwards: {backwards}");
+    }
+}
+
+#[test]
+fn set_operations_count_copies() {
+    check_rows(
+        "SELECT k FROM l INTERSECT ALL SELECT k FROM r",
+        &[(&["1"], 1), (&["2"], 2), (&["3"], 1), (&["NULL"], 1)],
+    );
+    check_rows("SELECT k FROM l EXCEPT ALL SELECT k FROM r", &[(&["1"], 1), (&["5"], 1)]);
+    check_rows("SELECT k FROM r EXCEPT ALL SELECT k FROM l", &[(&["7"], 1)]);
+    check_rows("SELECT k, v FROM l INTERSECT ALL SELECT a, b FROM n", &[(&["2", "20"], 1)]);
+    check_rows("SELECT k FROM l EXCEPT ALL (SELECT k FROM l EXCEPT ALL SELECT a FROM n)", &[(&["1"], 1), (&["2"], 2)]);
+    check_rows("SELECT CAST(k AS INT) FROM l INTERSECT ALL SELECT a FROM n", &[(&["1"], 1), (&["2"], 2)]);
+    check_rows("SELECT l.k FROM l LEFT JOIN r ON l.k = r.k INTERSECT ALL SELECT a FROM n", &[(&["1"], 1), (&["2"], 2)]);
+}
+
 #[test]
 fn explained() {
     let mut engine = engine(1);
