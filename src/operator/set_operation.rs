@@ -292,7 +292,7 @@ mod tests {
         let mut less = factory(SetKind::Except, None).build().unwrap();
         assert_eq!(step(less.as_mut(), 0, &[1, 1, 1, 2], &[1, 3]).unwrap(), [1, 1, 2]);
         assert_eq!(step(less.as_mut(), 0, &[3, 3], &[-1, 2, 2]).unwrap(), [-2, 1, 3]);
-        assert_eq!(step(less.as_mut(), 0, &[-3, 3], &[]).unwrap(), []);
+        assert!(step(less.as_mut(), 0, &[-3, 3], &[]).unwrap().is_empty());
         match step(less.as_mut(), 0, &[-7], &[]) {
             Err(Error::Execution(message)) => assert!(message.contains("a = 7"), "{message}"),
             other => panic!("{other:?}"),
