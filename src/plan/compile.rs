@@ -11,6 +11,7 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::set_operation::{self, SetOperationNode};
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
@@ -159,6 +160,9 @@ impl Compiler {
                 let node = e.node.as_any();
                 if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
                     return self.window_assign(tvf);
+                }
+                if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
+                    return set_operation::lower(self, operation);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),

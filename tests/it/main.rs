@@ -2,6 +2,7 @@
 
 mod changing_aggregates;
 mod changing_edges;
+mod changing_joins;
 mod cli;
 mod faults;
 mod flink;
