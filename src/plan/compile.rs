@@ -107,13 +107,13 @@ impl Compiler {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                LogicalPlan::Filter(f) => match rank::recognise(f)? {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => match rank::recognise(f) {
+            LogicalPlan::Filter(f) => match rank::recognise(f)? {
                 Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
                 None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
             },
