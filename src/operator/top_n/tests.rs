@@ -67,13 +67,10 @@ fn expected(plan: &TopN, rows: &[Row]) -> BTreeMap<(Row, u64), i64> {
     let mut all = BTreeMap::new();
     for list in partitions.values_mut() {
         list.sort_by(|a, b| {
-            let by = plan.order.iter().map(|o| {
-                let ordering = match o.column {
-                    1 => compare(&a.1, &b.1, o),
-                    2 => compare(&a.2, &b.2, o),
-                    _ => compare(&Some(a.3), &Some(b.3), o),
-                };
-                ordering
+            let by = plan.order.iter().map(|o| match o.column {
+                1 => compare(&a.1, &b.1, o),
+                2 => compare(&a.2, &b.2, o),
+                _ => compare(&Some(a.3), &Some(b.3), o),
             });
             by.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
         });
@@ -87,15 +84,14 @@ fn expected(plan: &TopN, rows: &[Row]) -> BTreeMap<(Row, u64), i64> {
 }
 
 fn compare<T: Ord>(a: &Option<T>, b: &Option<T>, o: &OrderColumn) -> std::cmp::Ordering {
-    let plain = match (a, b) {
+    match (a, b) {
         (Some(a), Some(b)) if o.descending => b.cmp(a),
         (Some(a), Some(b)) => a.cmp(b),
         (None, Some(_)) if o.nulls_first => std::cmp::Ordering::Less,
         (None, Some(_)) => std::cmp::Ordering::Greater,
         (Some(_), None) => compare(b, a, o).reverse(),
         (None, None) => std::cmp::Ordering::Equal,
-    };
-    plain
+    }
 }
 
 /// Folds changes, checking that every prefix is a multiset and that no row comes and goes in one step.
