@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -11,12 +11,14 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, rank, refuse, scan, sort};
+use super::{aggregate, join, narrow, optimize, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
+use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
@@ -39,6 +41,8 @@ pub struct CompileOptions {
     /// `table.exec.state.ttl`: state that no row has touched for so many milliseconds of processing time is let go;
     /// `None` keeps all.
     pub state_ttl: Option<i64>,
+    /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
+    pub cdc_events_duplicate: bool,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
@@ -49,7 +53,8 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
-    let mut compiler = Compiler { options, scans: Scans::collect(&plans, narrowed)?, ..Compiler::default() };
+    let scans = Scans::collect(&plans, narrowed, options)?;
+    let mut compiler = Compiler { options, scans, ..Compiler::default() };
     for (plan, target) in plans.iter().zip(targets) {
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
@@ -86,8 +91,10 @@ fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, on
 #[derive(Default)]
 pub(super) struct Compiler {
     pub(super) circuit: Circuit,
-    options: CompileOptions,
-    scans: Scans,
+    pub(super) options: CompileOptions,
+    pub(super) scans: Scans,
+    /// Sources of tables, and the nodes that give their rows.
+    pub(super) read: Vec<(usize, NodeId)>,
     lowered: HashMap<LogicalPlan, NodeId>,
 }
 
@@ -106,11 +113,16 @@ impl Compiler {
         match plan {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
                 LogicalPlan::Filter(f) => match rank::recognise(f)? {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
+                LogicalPlan::Join(join) if join::taken(&p.expr, join).is_some() => {
+                    let columns = join::taken(&p.expr, join).unwrap_or_default();
+                    join::lower(self, join, &columns)
+                }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
             LogicalPlan::Filter(f) => match rank::recognise(f)? {
@@ -142,10 +154,16 @@ impl Compiler {
                 }
                 Ok(node)
             }
-            LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
-                Some(tvf) => self.window_assign(tvf),
-                None => Err(refuse::plan(plan)),
-            },
+            LogicalPlan::Extension(e) => {
+                let node = e.node.as_any();
+                if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
+                    return self.window_assign(tvf);
+                }
+                match node.downcast_ref::<SingleRowNode>() {
+                    Some(single) => self.single_row(&single.input),
+                    None => Err(refuse::plan(plan)),
+                }
+            }
             other => Err(refuse::plan(other)),
         }
     }
@@ -160,6 +178,8 @@ impl Compiler {
         schema: &SchemaRef,
     ) -> Result<NodeId> {
         let Some(scan) = scan::below(input) else {
+            let narrowed = join::narrowed(input, exprs.iter().chain(condition))?;
+            let input = narrowed.as_ref().unwrap_or(input);
             let node = self.lower(input)?;
             return self.calc(node, input.schema(), condition, exprs, schema);
         };
@@ -184,40 +204,6 @@ impl Compiler {
         Ok(node)
     }
 
-    /// The node that reads a table, and the schema of what it reads.
-    fn scan(&mut self, scan: &datafusion_expr::logical_plan::TableScan) -> Result<(NodeId, Arc<DFSchema>)> {
-        let (spec, rowtime) = self.scans.source(scan)?;
-        let schema = Arc::new(DFSchema::try_from(Arc::clone(&spec.projection))?);
-        let known = self.circuit.sources.iter().position(|s| Arc::ptr_eq(&s.table, &spec.table));
-        let id = match known {
-            Some(source) => {
-                let is_it = |n: &Node| matches!(n.kind, NodeKind::Source(i) if i == source);
-                NodeId(
-                    self.circuit
-                        .nodes
-                        .iter()
-                        .position(is_it)
-                        .ok_or_else(|| Error::internal("a source without node"))?,
-                )
-            }
-            None => self.source(spec, rowtime),
-        };
-        Ok((id, schema))
-    }
-
-    fn source(&mut self, spec: SourceSpec, rowtime: Option<usize>) -> NodeId {
-        let schema = Arc::clone(&spec.projection);
-        let columns = schema.fields().iter().map(|f| column_text(f)).collect::<Vec<_>>().join(", ");
-        let notes = NodeNotes {
-            detail: format!("connector={}, columns=[{columns}]", spec.connector.name()),
-            rowtimes: rowtime.into_iter().collect(),
-            ..NodeNotes::default()
-        };
-        self.circuit.sources.push(spec);
-        let kind = NodeKind::Source(self.circuit.sources.len() - 1);
-        self.circuit.add(Node { kind, inputs: vec![], schema, notes })
-    }
-
     fn constant(&mut self, rows: arrow::array::RecordBatch) -> NodeId {
         let schema = rows.schema();
         let table = TableDescriptor {
@@ -229,7 +215,8 @@ impl Compiler {
             primary_key: Vec::new(),
         };
         let connector = Arc::new(Values::new([rows]));
-        self.source(SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None }, None)
+        let spec = SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None };
+        self.source(spec, None, Changelog::Append)
     }
 
     /// A projection of the rows that satisfy a condition; nothing where it would change nothing.
@@ -347,6 +334,20 @@ impl Compiler {
         )))
     }
 
+    fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {
+        let input = self.lower(input)?;
+        let input = self.exchange(input, Vec::new());
+        let before = self.circuit.node(input);
+        let schema = Arc::clone(&before.schema);
+        let notes = NodeNotes {
+            detail: "scalar subquery".into(),
+            keys: vec![Vec::new()],
+            bound: Some("a count".into()),
+            ..before.notes.clone()
+        };
+        Ok(self.operator(SingleRow::default(), vec![input], schema, notes))
+    }
+
     fn unnest(&mut self, unnest: &LogicalUnnest) -> Result<NodeId> {
         let input = self.lower(&unnest.input)?;
         let mut columns = vec![UnnestColumn::Repeat; unnest.input.schema().fields().len()];
@@ -403,17 +404,6 @@ fn notes_of_nothing(schema: &Schema) -> NodeNotes {
     let pairs = rowtimes.iter().flat_map(|s| rowtimes.iter().map(|e| (*s, *e)));
     let windows = pairs.filter(|(s, e)| s != e).collect();
     NodeNotes { detail: "no rows".into(), rowtimes, windows, ..NodeNotes::default() }
-}
-
-/// A column that is read; of a ROW the fields that are.
-fn column_text(field: &Field) -> String {
-    match field.data_type() {
-        DataType::Struct(parts) => {
-            let parts = parts.iter().map(|p| column_text(p)).collect::<Vec<_>>().join(", ");
-            format!("{} ROW<{parts}>", field.name())
-        }
-        _ => field.name().clone(),
-    }
 }
 
 /// All columns of a plan, as expressions.

@@ -4,13 +4,17 @@ mod aggregate;
 mod compile;
 mod constant;
 mod explain;
+mod join;
 mod narrow;
 mod optimize;
 mod rank;
 mod refuse;
 mod scan;
 mod sort;
+mod source;
+mod subquery;
 mod table;
+mod ttl;
 mod window_tvf;
 mod windowed;
 

@@ -8,7 +8,6 @@ use crate::{Error, Result};
 /// Why a plan's topmost node is refused. The first word or words, up to a colon, are the SQL keyword to look for.
 pub(super) fn plan(plan: &LogicalPlan) -> Error {
     let what = match plan {
-        LogicalPlan::Join(_) => "JOIN: joins of streams are not planned yet",
         LogicalPlan::Sort(_) => "ORDER BY: sorting is not planned yet",
         LogicalPlan::Limit(_) => "LIMIT: limiting is not planned yet",
         LogicalPlan::Distinct(_) => "DISTINCT: rows made distinct without a window are not planned yet",

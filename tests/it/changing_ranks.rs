@@ -38,7 +38,7 @@ fn circuit(query: &str, ttl: Option<i64>) -> Result<Circuit> {
             planned = Some(Query { plan: query.plan, target: None });
         }
     }
-    compile(vec![planned.unwrap()], CompileOptions { state_ttl: ttl })
+    compile(vec![planned.unwrap()], CompileOptions { state_ttl: ttl, ..CompileOptions::default() })
 }
 
 fn shown(batches: &[ChangeBatch]) -> Vec<String> {
