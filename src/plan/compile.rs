@@ -116,7 +116,7 @@ impl Compiler {
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                LogicalPlan::Filter(f) => match rank::recognise(f)? {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
@@ -126,7 +126,7 @@ impl Compiler {
                 }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => match rank::recognise(f) {
+            LogicalPlan::Filter(f) => match rank::recognise(f)? {
                 Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
                 None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
             },
