@@ -47,6 +47,18 @@ pub enum SourceChangelog {
     Upsert,
 }
 
+/// Which changes a table takes that is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SinkChangelog {
+    /// New rows only.
+    #[default]
+    Append,
+    /// Rows that take the place of the last one with their PRIMARY KEY (`+I`, `+U`), or take that away (`-D`); `-U` is left out.
+    Upsert,
+    /// All changes.
+    Retract,
+}
+
 /// What can be told of a source's progress, for metrics and the progress line.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SourceProgress {
@@ -157,6 +169,16 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
         let _ = table;
         Ok(SourceChangelog::Append)
+    }
+
+    /// Which changes the table takes, as a sink; a query whose rows change otherwise is refused when it is planned. Called when
+    /// the table is used in a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the options do not go together.
+    fn accepts(&self, table: &TableDescriptor) -> Result<SinkChangelog> {
+        let _ = table;
+        Ok(SinkChangelog::Append)
     }
 
     /// A source that gives exactly the columns of `projection`: a subset of the table's columns, in the table's order;

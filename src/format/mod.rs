@@ -132,6 +132,11 @@ pub trait FileFormat: Send + Sync + std::fmt::Debug {
     /// The options it knows.
     fn options(&self) -> Vec<OptionSpec>;
 
+    /// Whether its rows are all new: it has no form for a change that is no `+I`.
+    fn is_append_only(&self) -> bool {
+        true
+    }
+
     /// Checks what the options say beyond their keys and kinds.
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 pub mod calc;
 pub mod expand;
 mod grouped;
+pub mod net;
 pub mod normalize;
 pub mod union;
 pub mod unnest;

@@ -217,7 +217,7 @@ impl Compiler {
             return Ok(input);
         }
         let schema = typed(schema, &projection, &before)?;
-        let notes = calc_notes(&self.circuit.node(input).notes, &taken, condition, exprs);
+        let notes = calc_notes(self.circuit.node(input), &taken, condition, exprs);
         let calc = Calc::try_new(&before, condition_expr, projection, Arc::clone(&schema))?;
         Ok(self.operator(calc, vec![input], schema, notes))
     }
@@ -340,25 +340,6 @@ impl Compiler {
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
-
-    fn sink(&mut self, input: NodeId, target: Option<&StreamTable>) -> Result<()> {
-        let before = self.circuit.node(input);
-        let (spec, schema) = match target {
-            Some(t) => {
-                let spec = SinkSpec::Table { table: Arc::clone(&t.descriptor), connector: Arc::clone(&t.connector) };
-                (spec, sink_schema(t))
-            }
-            None => (SinkSpec::Result, Arc::clone(&before.schema)),
-        };
-        if schema.fields().len() != before.schema.fields().len() {
-            return Err(Error::internal("a query with another number of columns than its table"));
-        }
-        let notes = NodeNotes { detail: String::new(), bound: None, ..before.notes.clone() };
-        self.circuit.sinks.push(spec);
-        let kind = NodeKind::Sink(self.circuit.sinks.len() - 1);
-        self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
-        Ok(())
-    }
 }
 
 /// Of rows that never come all is true: each time is a time attribute, each pair of times a window. What is built on a
@@ -381,14 +362,6 @@ fn unaliased(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// The columns that are written: the connector's, less virtual metadata.
-fn sink_schema(table: &StreamTable) -> SchemaRef {
-    let d = &table.descriptor;
-    let is_virtual = |i: usize| d.metadata.iter().any(|m| m.column == i && m.is_virtual);
-    let fields = d.schema.fields().iter().enumerate().filter(|(i, _)| !is_virtual(*i)).map(|(_, f)| Arc::clone(f));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The three columns that a window function adds.
@@ -432,7 +405,8 @@ fn is_proctime(expr: &Expr) -> bool {
 }
 
 /// What a projection keeps of its input's time attributes and windows.
-fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+fn calc_notes(input: &Node, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+    let (before, width) = (&input.notes, input.schema.fields().len());
     let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
     let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
     let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
@@ -445,5 +419,7 @@ fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Ex
     let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
     let place_all = |key: &Vec<usize>| key.iter().map(|c| places(*c).next()).collect::<Option<Vec<_>>>();
     let keys = before.keys.iter().filter_map(place_all).collect();
-    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, bound: None }
+    let all_kept = taken.iter().flatten().collect::<BTreeSet<_>>().len() == width;
+    let net = before.net && all_kept;
+    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, net, bound: None }
 }

@@ -8,6 +8,7 @@ mod narrow;
 mod optimize;
 mod refuse;
 mod scan;
+mod sink;
 mod source;
 mod table;
 mod ttl;

@@ -97,6 +97,7 @@ impl Compiler {
         let notes = NodeNotes {
             detail: format!("key=[{}]", names.join(", ")),
             bound: Some(format!("one row per distinct ({}){}", names.join(", "), ttl::shown(state_ttl))),
+            net: !each_change,
             ..before.notes.clone()
         };
         let factory = ChangelogNormalize::new(Arc::clone(&schema), key, state_ttl, each_change);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
-use super::{Connector, OptionKind, OptionSpec, Options, Sink, Source, TableDescriptor};
+use super::{Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, TableDescriptor};
 use crate::format::{FileFormat, file_format};
 use crate::{Error, Result};
 
@@ -82,6 +82,11 @@ impl Connector for FilesystemConnector {
 
     fn is_bounded(&self, table: &TableDescriptor) -> bool {
         table.options.get(MONITOR_INTERVAL).is_none()
+    }
+
+    fn accepts(&self, table: &TableDescriptor) -> Result<SinkChangelog> {
+        let is_append_only = format_of(table)?.is_append_only();
+        Ok(if is_append_only { SinkChangelog::Append } else { SinkChangelog::Retract })
     }
 
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {
