@@ -23,7 +23,9 @@ pub mod print;
 pub mod text;
 pub mod values;
 
-pub use crate::table::{MetadataColumn, OptionKind, OptionSpec, Options, TableDescriptor};
+pub use crate::table::{
+    MetadataColumn, OptionKind, OptionSpec, Options, SinkChangelog, SourceChangelog, TableDescriptor,
+};
 
 /// What a source hands over at once.
 #[derive(Debug, Clone)]
@@ -32,31 +34,6 @@ pub struct SourceBatch {
     pub changes: ChangeBatch,
     /// How many bytes from outside went into it; 0 where that means nothing.
     pub bytes: u64,
-}
-
-/// How the rows of a table change that is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SourceChangelog {
-    /// Rows only come: batches have no kinds.
-    #[default]
-    Append,
-    /// Rows come and go. What goes (`-U`, `-D`) is given whole, as it came, and never before it came.
-    Retract,
-    /// Each row takes the place of the last one with its PRIMARY KEY (`+I`, `+U`), or takes that away (`-D`): then only
-    /// the key is looked at. The table must have a PRIMARY KEY.
-    Upsert,
-}
-
-/// Which changes a table takes that is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SinkChangelog {
-    /// New rows only.
-    #[default]
-    Append,
-    /// Rows that take the place of the last one with their PRIMARY KEY (`+I`, `+U`), or take that away (`-D`); `-U` is left out.
-    Upsert,
-    /// All changes.
-    Retract,
 }
 
 /// What can be told of a source's progress, for metrics and the progress line.

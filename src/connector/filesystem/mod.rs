@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
-use super::{Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, TableDescriptor};
+use super::{
+    Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceChangelog, TableDescriptor,
+};
 use crate::format::{FileFormat, file_format};
 use crate::{Error, Result};
 
@@ -54,7 +56,7 @@ impl Connector for FilesystemConnector {
             OptionSpec::optional("sink.shuffle-by-partition.enable", Boolean),
             OptionSpec::optional("auto-compaction", Boolean),
         ];
-        if let Some(Ok(format)) = table.get(FORMAT).map(file_format) {
+        if let Some(Ok(format)) = table.get(FORMAT).map(|name| file_format(name, false)) {
             known.extend(format.options());
         }
         known
@@ -85,8 +87,11 @@ impl Connector for FilesystemConnector {
     }
 
     fn accepts(&self, table: &TableDescriptor) -> Result<SinkChangelog> {
-        let is_append_only = format_of(table)?.is_append_only();
-        Ok(if is_append_only { SinkChangelog::Append } else { SinkChangelog::Retract })
+        Ok(format_of(table)?.sink_changelog())
+    }
+
+    fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
+        Ok(format_of(table)?.source_changelog())
     }
 
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {
@@ -106,7 +111,7 @@ pub fn filesystem() -> Arc<dyn Connector> {
 }
 
 fn format_of(table: &TableDescriptor) -> Result<&'static dyn FileFormat> {
-    file_format(table.options.require(FORMAT)?)
+    file_format(table.options.require(FORMAT)?, !table.primary_key.is_empty())
 }
 
 fn default_partition(options: &Options) -> &str {
