@@ -12,6 +12,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
 use super::table::StreamTable;
+use super::ttl::StateTtls;
 use super::window_tvf::WindowTvf;
 use super::{aggregate, narrow, optimize, refuse, scan};
 use crate::connector::values::Values;
@@ -31,6 +32,8 @@ pub struct Query {
     pub plan: LogicalPlan,
     /// The table it is written to; `None` for a bare query.
     pub target: Option<Arc<StreamTable>>,
+    /// What its `STATE_TTL` hints say.
+    pub state_ttls: StateTtls,
 }
 
 /// What holds for all of a circuit's queries.
@@ -48,12 +51,17 @@ pub struct CompileOptions {
 /// # Errors
 /// [`Error::Unsupported`] for what cannot be planned yet, by its SQL name; other errors where an expression is wrong.
 pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> {
-    let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
+    let (plans, rest): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, (q.target, q.state_ttls))).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
     let scans = Scans::collect(&plans, narrowed, options)?;
     let mut compiler = Compiler { options, scans, ..Compiler::default() };
-    for (plan, target) in plans.iter().zip(targets) {
+    for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
+        if compiler.state_ttls != state_ttls {
+            // Equal plans under other hints are other operators.
+            compiler.lowered.clear();
+            compiler.state_ttls = state_ttls;
+        }
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
     }
@@ -93,6 +101,9 @@ pub(super) struct Compiler {
     pub(super) scans: Scans,
     /// Sources of tables, and the nodes that give their rows.
     pub(super) read: Vec<(usize, NodeId)>,
+    /// The hints of the query that is being lowered.
+    pub(super) state_ttls: StateTtls,
+    /// What the queries with these hints have in common.
     lowered: HashMap<LogicalPlan, NodeId>,
 }
 
@@ -220,11 +231,6 @@ impl Compiler {
         let notes = calc_notes(self.circuit.node(input), &taken, condition, exprs);
         let calc = Calc::try_new(&before, condition_expr, projection, Arc::clone(&schema))?;
         Ok(self.operator(calc, vec![input], schema, notes))
-    }
-
-    /// How many milliseconds of processing time state made of an input's rows is kept untouched; `None` is for ever.
-    pub(super) fn state_ttl(&self, _input: &LogicalPlan) -> Option<i64> {
-        self.options.state_ttl
     }
 
     pub(super) fn operator(

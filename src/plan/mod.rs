@@ -18,4 +18,5 @@ mod windowed;
 pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
+pub use ttl::StateTtls;
 pub use window_tvf::WindowTvf;

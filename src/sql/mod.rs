@@ -7,6 +7,7 @@ pub mod parse;
 
 mod catalog;
 mod describe;
+mod hints;
 mod insert;
 mod like;
 mod locate;
