@@ -88,10 +88,15 @@ fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, on
         let message = format!("table '{}': connector '{}' can only be {only}", table.name, connector.name());
         return Err(Error::Option(message));
     }
-    connector.check(table).map_err(|e| match e {
+    connector.check(table).map_err(|e| about_table(table, e))
+}
+
+/// What is wrong with a table's options, under its name.
+pub(super) fn about_table(table: &TableDescriptor, error: Error) -> Error {
+    match error {
         Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
         other => other,
-    })
+    }
 }
 
 #[derive(Default)]

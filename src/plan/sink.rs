@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::compile::Compiler;
+use super::compile::{Compiler, about_table};
 use super::table::StreamTable;
 use crate::connector::{SinkChangelog, TableDescriptor};
 use crate::operator::net::NetChanges;
@@ -18,7 +18,10 @@ impl Compiler {
     /// When the table does not take what the query's rows do.
     pub(super) fn sink(&mut self, input: NodeId, target: Option<&StreamTable>) -> Result<()> {
         let takes = match target {
-            Some(table) => table.connector.accepts(&table.descriptor)?,
+            Some(table) => {
+                let takes = table.connector.accepts(&table.descriptor);
+                takes.map_err(|e| about_table(&table.descriptor, e))?
+            }
             None => SinkChangelog::Retract,
         };
         let input = match self.circuit.node(input).notes.changelog {

@@ -36,7 +36,29 @@ pub(super) fn shown(ttl: Option<i64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion_expr::LogicalPlanBuilder;
+    use datafusion_expr::logical_plan::table_scan;
+
     use super::*;
+
+    #[test]
+    fn a_hint_counts_for_the_relation_that_it_names() {
+        let schema = Schema::new(vec![Field::new("k", DataType::Int64, true)]);
+        let scan = |name: &str| table_scan(Some(name), &schema, None).unwrap();
+        let mut compiler = Compiler::default();
+        compiler.options.state_ttl = Some(5);
+        compiler.state_ttls = [("a".to_string(), Some(7)), ("b".to_string(), None)].into();
+        let ttl = |plan: LogicalPlanBuilder| compiler.state_ttl(&plan.build().unwrap());
+        assert_eq!(ttl(scan("a")), Some(7));
+        assert_eq!(ttl(scan("b")), None);
+        assert_eq!(ttl(scan("c")), Some(5));
+        assert_eq!(ttl(scan("c").alias("a").unwrap()), Some(7));
+        let b = Arc::new(scan("b").build().unwrap());
+        assert_eq!(ttl(scan("a").cross_join(b.as_ref().clone()).unwrap()), Some(5));
+    }
 
     #[test]
     fn spans_are_shown_in_their_units() {

@@ -39,8 +39,8 @@ impl Hints<'_> {
             for (name, span) in state_ttls(&hint.text)? {
                 let known = relations(select);
                 if !known.contains(&name) {
-                    let what = "table or alias in the hint STATE_TTL";
-                    return Err(unknown(what, &name, known.iter().map(String::as_str)));
+                    let unknown = unknown("table or alias", &name, known.iter().map(String::as_str));
+                    return Err(format!("the hint STATE_TTL: {unknown}"));
                 }
                 let Some(ttl) = parse_duration(span.trim()).and_then(|d| i64::try_from(d.as_millis()).ok()) else {
                     return Err(format!("'{span}' in the hint STATE_TTL is no time span such as '1 d'"));

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use millstream::change::{ChangeBatch, RowKind};
 use millstream::connector::{Connector, OptionSpec, Options, Sink, SinkChangelog, Source, TableDescriptor};
-use millstream::engine::{Answer, Job, JobEnd, Results};
+use millstream::engine::{Answer, Job, JobEnd, Progress, Results};
 use millstream::{Engine, Error, Result};
 
 type Row = (i64, Option<&'static str>, RowKind);
@@ -252,4 +252,106 @@ fn what_comes_and_goes_within_a_step_is_not_seen() {
     assert_eq!(lines, ["+U[1, b]"]);
     let text = engine.explain("SELECT * FROM t").unwrap();
     assert!(text.contains("NetChanges"), "{text}");
+}
+
+fn file_table(name: &str, directory: &std::path::Path, key: &str) -> String {
+    let path = directory.display();
+    format!(
+        "CREATE TABLE {name} (id BIGINT NOT NULL, name STRING{key}) \
+         WITH ('connector' = 'filesystem', 'format' = 'debezium-json', 'path' = '{path}')"
+    )
+}
+
+/// Runs a script that ends in one query, and gives the lines of its result.
+fn script(engine: &mut Engine, text: &str) -> Vec<String> {
+    let mut shown = Vec::new();
+    let job = engine
+        .run(text, |engine, progress| {
+            if let Progress::Query(job, mut results) = progress {
+                let (lines, end) = collect(engine, &job, &mut results);
+                end?;
+                shown = lines;
+            }
+            Ok(())
+        })
+        .unwrap();
+    if let Some(job) = job {
+        assert_eq!(engine.block_on(job.wait()).unwrap(), JobEnd::Finished);
+    }
+    shown
+}
+
+#[test]
+fn debezium_files_are_read_and_written() {
+    for workers in [1, 2] {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let lines = [
+            r#"{"before":null,"after":{"id":1,"name":"a"},"op":"r"}"#,
+            r#"{"before":null,"after":{"id":2,"name":"b"},"op":"c"}"#,
+            r#"{"before":{"id":1,"name":"a"},"after":{"id":1,"name":"c"},"op":"u"}"#,
+            r#"{"before":{"id":2,"name":"b"},"after":null,"op":"d"}"#,
+        ];
+        std::fs::write(from.path().join("in.json"), lines.join("\n")).unwrap();
+        let mut engine = engine(workers);
+        engine.execute(&file_table("t", from.path(), "")).unwrap();
+        engine.execute(&file_table("s", to.path(), "")).unwrap();
+        assert_eq!(folded(&script(&mut engine, "SELECT * FROM t")), ["[1, c]"]);
+        script(&mut engine, "INSERT INTO s SELECT id, UPPER(name) FROM t");
+        assert_eq!(folded(&script(&mut engine, "SELECT * FROM s")), ["[1, C]"]);
+    }
+}
+
+#[test]
+fn missing_old_rows_are_known_by_the_key() {
+    let from = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"before":null,"after":{"id":1,"name":"a"},"op":"c"}"#,
+        r#"{"before":null,"after":{"id":1,"name":"b"},"op":"u"}"#,
+        r#"{"before":null,"after":{"id":2,"name":"x"},"op":"c"}"#,
+        r#"{"before":{"id":2},"after":null,"op":"d"}"#,
+    ];
+    std::fs::write(from.path().join("in.json"), lines.join("\n")).unwrap();
+    let mut engine = engine(1);
+    engine.execute(&file_table("t", from.path(), ", PRIMARY KEY (id) NOT ENFORCED")).unwrap();
+    engine.execute(&file_table("u", from.path(), "")).unwrap();
+    assert_eq!(folded(&script(&mut engine, "SELECT name FROM t")), ["[b]"]);
+    let (job, mut results) = engine.query("SELECT name FROM u").unwrap();
+    let (_, end) = collect(&engine, &job, &mut results);
+    let told = end.unwrap_err().to_string();
+    assert!(told.contains("in.json line 2") && told.contains("PRIMARY KEY"), "{told}");
+}
+
+#[test]
+fn changes_that_come_twice_are_known_by_the_key() {
+    let twice = [changes(&[(1, Some("a"), Insert)]), changes(&[(1, Some("a"), Insert), (1, Some("b"), Insert)])];
+    for (duplicates, expected) in [("true", vec!["[b]"]), ("false", vec!["[a]", "[a]", "[b]"])] {
+        let mut engine = engine(1);
+        engine.set("table.exec.source.cdc-events-duplicate", duplicates).unwrap();
+        engine
+            .execute(
+                "CREATE TABLE t (k BIGINT, v STRING, PRIMARY KEY (k) NOT ENFORCED) \
+                      WITH ('connector' = 'channel', 'changelog.mode' = 'retract')",
+            )
+            .unwrap();
+        let (lines, end) = run(&mut engine, "SELECT v FROM t", twice.to_vec());
+        assert_eq!(end.unwrap(), JobEnd::Finished);
+        assert_eq!(folded(&lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn hints_name_what_is_there() {
+    let mut engine = engine(1);
+    engine.execute("CREATE TABLE t (k BIGINT) WITH ('connector' = 'channel')").unwrap();
+    engine.check("SELECT /*+ STATE_TTL('x' = '1 d') */ k FROM t AS x").unwrap();
+    for (wrong, why) in [
+        ("SELECT /*+ STATE_TTL('t' = '1 d') */ k FROM t AS x", "did you mean 'x'"),
+        ("SELECT k FROM (SELECT /*+ STATE_TTL('y' = '1 d') */ k FROM t)", "'y'"),
+        ("SELECT /*+ STATE_TTL('t' = 'soon') */ k FROM t", "'soon'"),
+        ("SELECT /*+ STATE_TTL(t) */ k FROM t", "is written"),
+        ("SELECT /*+ STATE_TTL('t' = '1d') */ k FROM t UNION ALL SELECT /*+ STATE_TTL('t' = '2d') */ k FROM t", "two"),
+    ] {
+        let told = engine.check(wrong).unwrap_err().to_string();
+        assert!(told.contains("line 1, column") && told.contains("STATE_TTL") && told.contains(why), "{told}");
+    }
 }
