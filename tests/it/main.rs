@@ -1,6 +1,7 @@
 //! The integration tests, in one binary so that the engine links once.
 
 mod changing_edges;
+mod changing_over;
 mod cli;
 mod faults;
 mod flink;
