@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use millstream::change::{ChangeBatch, RowKind, Watermark};
+use millstream::change::{ChangeBatch, Watermark};
 use millstream::connector::text::{lines, write_value};
 use millstream::engine::{Job, JobEnd, MetricsSnapshot, Progress, Results};
 use millstream::runtime::clock::Stopwatch;
@@ -170,20 +170,23 @@ impl Interrupts {
 struct View {
     mode: ResultMode,
     columns: Vec<String>,
-    rows: Vec<Vec<String>>,
+    rows: table::Rows,
 }
 
 impl View {
     fn new(mode: ResultMode, results: &Results) -> Self {
         let columns = results.schema.fields().iter().map(|f| f.name().clone()).collect();
-        Self { mode, columns, rows: Vec::new() }
+        Self { mode, columns, rows: table::Rows::default() }
     }
 
     fn take(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let appends = (0..batch.num_rows()).all(|i| batch.kind(i) == RowKind::Insert);
-        if self.mode == ResultMode::Table && appends && self.rows.len() + batch.num_rows() <= TABLE_ROWS {
+        if self.mode == ResultMode::Table && self.rows.len() + batch.num_rows() <= TABLE_ROWS {
             for row in 0..batch.num_rows() {
-                self.rows.push(cells(batch, row)?);
+                let cells = cells(batch, row)?;
+                match batch.kind(row).is_addition() {
+                    true => self.rows.add(cells),
+                    false => self.rows.remove(&cells),
+                }
             }
             return Ok(());
         }
@@ -196,7 +199,7 @@ impl View {
         if self.mode == ResultMode::Changelog {
             return Ok(());
         }
-        print(&table::draw(&self.columns, &std::mem::take(&mut self.rows)))
+        print(&table::draw(&self.columns, &self.rows.take()))
     }
 }
 
