@@ -1,5 +1,5 @@
 -- Nexmark q15, statistics of the day: bids, bidders and auctions by three levels of price. Many distinct counts with filters.
--- Expected: ROWS row in the end.
+-- Expected: 1 row in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

@@ -1,5 +1,5 @@
 -- Nexmark q16, statistics of the channels: as q15 for each of ten thousand channels, with the time of its last bid.
--- Expected: ROWS rows in the end.
+-- Expected: 6,000 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

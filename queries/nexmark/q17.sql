@@ -1,5 +1,5 @@
 -- Nexmark q17, statistics of the auctions: how many bids an auction got on a day, and their prices.
--- Expected: ROWS rows in the end.
+-- Expected: 1,196 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

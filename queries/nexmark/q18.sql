@@ -1,5 +1,5 @@
 -- Nexmark q18, last bid: the last bid of each bidder on each auction. A deduplication that keeps the last row.
--- Expected: ROWS rows in the end.
+-- Expected: 5,050 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

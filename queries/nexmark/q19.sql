@@ -1,5 +1,5 @@
 -- Nexmark q19, top ten: the ten highest bids of each auction, with their ranks.
--- Expected: ROWS rows in the end.
+-- Expected: 8,616 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

@@ -1,5 +1,5 @@
 -- Nexmark q20, bids with their auction: for the auctions of category 10. A join where most of one side has no partner.
--- Expected: ROWS rows in the end.
+-- Expected: 2,731 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

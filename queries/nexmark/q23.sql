@@ -1,6 +1,6 @@
 -- Nexmark q23, bids with persons and their auctions: the bids of persons who sell something themselves, with what they sell.
 -- A join of three streams.
--- Expected: ROWS rows in the end.
+-- Expected: 43,213 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

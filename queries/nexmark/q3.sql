@@ -1,5 +1,5 @@
 -- Nexmark q3, local items: who sells in three states, and which auctions of category 10. A join of two streams.
--- Expected: ROWS rows in the end.
+-- Expected: 170 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

@@ -1,6 +1,6 @@
 -- Nexmark q4, average price of a category: the highest bid of each auction while it was open, averaged over the auctions of
 -- each category. Two aggregates over a join: every new highest bid corrects the average.
--- Expected: ROWS rows in the end.
+-- Expected: 5 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,

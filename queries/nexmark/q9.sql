@@ -1,5 +1,5 @@
 -- Nexmark q9, winning bids: the highest bid of each auction while it was open, with all of the auction and the bid.
--- Expected: ROWS rows in the end.
+-- Expected: 1,113 rows in the end.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
