@@ -34,6 +34,19 @@ pub struct SourceBatch {
     pub bytes: u64,
 }
 
+/// How the rows of a table change that is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceChangelog {
+    /// Rows only come: batches have no kinds.
+    #[default]
+    Append,
+    /// Rows come and go. What goes (`-U`, `-D`) is given whole, as it came, and never before it came.
+    Retract,
+    /// Each row takes the place of the last one with its PRIMARY KEY (`+I`, `+U`), or takes that away (`-D`): then only
+    /// the key is looked at. The table must have a PRIMARY KEY.
+    Upsert,
+}
+
 /// What can be told of a source's progress, for metrics and the progress line.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SourceProgress {
@@ -135,6 +148,15 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     fn is_bounded(&self, table: &TableDescriptor) -> bool {
         let _ = table;
         false
+    }
+
+    /// How the table's rows change, read as a source. Called when the table is first used in a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the options do not go together.
+    fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
+        let _ = table;
+        Ok(SourceChangelog::Append)
     }
 
     /// A source that gives exactly the columns of `projection`: a subset of the table's columns, in the table's order;

@@ -198,10 +198,10 @@ impl Engine {
     /// table is started.
     ///
     /// # Errors
-    /// When there is no such table.
+    /// When there is no such table, or its options are wrong.
     pub fn input(&self, table: &str) -> Result<Input> {
         let table = self.channel_table(table)?;
-        Ok(self.channels.input(&table.descriptor.name, Arc::clone(&table.descriptor.schema)))
+        self.channels.input(&table.descriptor)
     }
 
     /// The end to take changes from a table declared `WITH ('connector' = 'channel')`; ask for it before the job that writes
@@ -225,8 +225,13 @@ impl Engine {
     }
 
     fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
-        let circuit = crate::sql::with_large_stack(|| compile(queries, CompileOptions::default()))
-            .map_err(|e| locate_refusal(e, statement))?;
+        let settings = self.session.settings();
+        let options = CompileOptions {
+            state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
+            cdc_events_duplicate: settings.cdc_events_duplicate(),
+        };
+        let circuit = crate::sql::with_large_stack(|| compile(queries, options));
+        let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;
         Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
     }
 

@@ -11,8 +11,13 @@
 //! not await, read a clock, draw randomness, do I/O, or let the order of a hash map reach their output.
 
 pub mod calc;
+pub mod deduplicate;
 pub mod expand;
 mod grouped;
+pub mod limit;
+pub mod normalize;
+pub mod sort;
+pub mod top_n;
 pub mod union;
 pub mod unnest;
 pub mod watermark;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -13,7 +13,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use super::scan::Scans;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, refuse, scan};
+use super::{aggregate, narrow, optimize, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -39,6 +39,8 @@ pub struct CompileOptions {
     /// `table.exec.state.ttl`: state that no row has touched for so many milliseconds of processing time is let go;
     /// `None` keeps all.
     pub state_ttl: Option<i64>,
+    /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
+    pub cdc_events_duplicate: bool,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
@@ -49,7 +51,8 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
-    let mut compiler = Compiler { options, scans: Scans::collect(&plans, narrowed)?, ..Compiler::default() };
+    let scans = Scans::collect(&plans, narrowed, options)?;
+    let mut compiler = Compiler { options, scans, ..Compiler::default() };
     for (plan, target) in plans.iter().zip(targets) {
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
@@ -86,8 +89,10 @@ fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, on
 #[derive(Default)]
 pub(super) struct Compiler {
     pub(super) circuit: Circuit,
-    options: CompileOptions,
-    scans: Scans,
+    pub(super) options: CompileOptions,
+    pub(super) scans: Scans,
+    /// Sources of tables, and the nodes that give their rows.
+    pub(super) read: Vec<(usize, NodeId)>,
     lowered: HashMap<LogicalPlan, NodeId>,
 }
 
@@ -107,12 +112,18 @@ impl Compiler {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                    Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
+                    None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                },
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => {
-                self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner())
-            }
+            LogicalPlan::Filter(f) => match rank::recognise(f) {
+                Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
+                None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
+            },
+            LogicalPlan::Sort(s) => sort::lower(self, s),
+            LogicalPlan::Limit(l) => sort::lower_limit(self, l),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
                 self.union(inputs, Arc::clone(union.schema.inner()))
@@ -178,40 +189,6 @@ impl Compiler {
         Ok(node)
     }
 
-    /// The node that reads a table, and the schema of what it reads.
-    fn scan(&mut self, scan: &datafusion_expr::logical_plan::TableScan) -> Result<(NodeId, Arc<DFSchema>)> {
-        let (spec, rowtime) = self.scans.source(scan)?;
-        let schema = Arc::new(DFSchema::try_from(Arc::clone(&spec.projection))?);
-        let known = self.circuit.sources.iter().position(|s| Arc::ptr_eq(&s.table, &spec.table));
-        let id = match known {
-            Some(source) => {
-                let is_it = |n: &Node| matches!(n.kind, NodeKind::Source(i) if i == source);
-                NodeId(
-                    self.circuit
-                        .nodes
-                        .iter()
-                        .position(is_it)
-                        .ok_or_else(|| Error::internal("a source without node"))?,
-                )
-            }
-            None => self.source(spec, rowtime),
-        };
-        Ok((id, schema))
-    }
-
-    fn source(&mut self, spec: SourceSpec, rowtime: Option<usize>) -> NodeId {
-        let schema = Arc::clone(&spec.projection);
-        let columns = schema.fields().iter().map(|f| column_text(f)).collect::<Vec<_>>().join(", ");
-        let notes = NodeNotes {
-            detail: format!("connector={}, columns=[{columns}]", spec.connector.name()),
-            rowtimes: rowtime.into_iter().collect(),
-            ..NodeNotes::default()
-        };
-        self.circuit.sources.push(spec);
-        let kind = NodeKind::Source(self.circuit.sources.len() - 1);
-        self.circuit.add(Node { kind, inputs: vec![], schema, notes })
-    }
-
     fn constant(&mut self, rows: arrow::array::RecordBatch) -> NodeId {
         let schema = rows.schema();
         let table = TableDescriptor {
@@ -223,7 +200,8 @@ impl Compiler {
             primary_key: Vec::new(),
         };
         let connector = Arc::new(Values::new([rows]));
-        self.source(SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None }, None)
+        let spec = SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None };
+        self.source(spec, None, Changelog::Append)
     }
 
     /// A projection of the rows that satisfy a condition; nothing where it would change nothing.
@@ -299,7 +277,7 @@ impl Compiler {
     }
 
     /// The sources that a node's rows come from.
-    fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
+    pub(super) fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
         let Node { kind, inputs, .. } = self.circuit.node(node);
         match kind {
             NodeKind::Source(i) => BTreeSet::from([*i]),
@@ -399,19 +377,8 @@ fn notes_of_nothing(schema: &Schema) -> NodeNotes {
     NodeNotes { detail: "no rows".into(), rowtimes, windows, ..NodeNotes::default() }
 }
 
-/// A column that is read; of a ROW the fields that are.
-fn column_text(field: &Field) -> String {
-    match field.data_type() {
-        DataType::Struct(parts) => {
-            let parts = parts.iter().map(|p| column_text(p)).collect::<Vec<_>>().join(", ");
-            format!("{} ROW<{parts}>", field.name())
-        }
-        _ => field.name().clone(),
-    }
-}
-
 /// All columns of a plan, as expressions.
-fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 

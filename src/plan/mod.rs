@@ -6,9 +6,13 @@ mod constant;
 mod explain;
 mod narrow;
 mod optimize;
+mod rank;
 mod refuse;
 mod scan;
+mod sort;
+mod source;
 mod table;
+mod ttl;
 mod window_tvf;
 mod windowed;
 

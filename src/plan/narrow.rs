@@ -34,6 +34,9 @@ pub(super) fn narrow_scans(plans: Vec<LogicalPlan>) -> Result<(Vec<LogicalPlan>,
         // A column that is handed on as it is, is mentioned where it goes.
         let computed = read_expressions(scan, table).into_iter().filter(|e| !matches!(e, Expr::Column(_)));
         computed.for_each(|e| uses.visit(&e));
+        for key in &table.descriptor.primary_key {
+            uses.columns.insert(table.descriptor.schema.field(*key).name().clone(), None);
+        }
         Ok(())
     })?;
     for_each_scan(&plans, |scan| {
