@@ -11,12 +11,14 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, rank, refuse, scan, sort};
+use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
+use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
@@ -111,11 +113,16 @@ impl Compiler {
         match plan {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
                 LogicalPlan::Filter(f) => match rank::recognise(f) {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
+                LogicalPlan::Join(join) if join::taken(&p.expr, join).is_some() => {
+                    let columns = join::taken(&p.expr, join).unwrap_or_default();
+                    join::lower(self, join, &columns)
+                }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
             LogicalPlan::Filter(f) => match rank::recognise(f) {
@@ -130,6 +137,7 @@ impl Compiler {
             }
             LogicalPlan::Aggregate(a) => aggregate::lower(self, a),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Window(window) => over::lower(self, window),
             LogicalPlan::Values(values) => {
                 let rows = super::constant::evaluate_rows(&values.values, values.schema.inner())?;
                 Ok(self.constant(rows))
@@ -147,10 +155,16 @@ impl Compiler {
                 }
                 Ok(node)
             }
-            LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
-                Some(tvf) => self.window_assign(tvf),
-                None => Err(refuse::plan(plan)),
-            },
+            LogicalPlan::Extension(e) => {
+                let node = e.node.as_any();
+                if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
+                    return self.window_assign(tvf);
+                }
+                match node.downcast_ref::<SingleRowNode>() {
+                    Some(single) => self.single_row(&single.input),
+                    None => Err(refuse::plan(plan)),
+                }
+            }
             other => Err(refuse::plan(other)),
         }
     }
@@ -165,6 +179,8 @@ impl Compiler {
         schema: &SchemaRef,
     ) -> Result<NodeId> {
         let Some(scan) = scan::below(input) else {
+            let narrowed = join::narrowed(input, exprs.iter().chain(condition))?;
+            let input = narrowed.as_ref().unwrap_or(input);
             let node = self.lower(input)?;
             return self.calc(node, input.schema(), condition, exprs, schema);
         };
@@ -317,6 +333,20 @@ impl Compiler {
              pass it on unchanged",
             time.name
         )))
+    }
+
+    fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {
+        let input = self.lower(input)?;
+        let input = self.exchange(input, Vec::new());
+        let before = self.circuit.node(input);
+        let schema = Arc::clone(&before.schema);
+        let notes = NodeNotes {
+            detail: "scalar subquery".into(),
+            keys: vec![Vec::new()],
+            bound: Some("a count".into()),
+            ..before.notes.clone()
+        };
+        Ok(self.operator(SingleRow::default(), vec![input], schema, notes))
     }
 
     fn unnest(&mut self, unnest: &LogicalUnnest) -> Result<NodeId> {
