@@ -109,10 +109,6 @@ impl GroupsAccumulator for Texts {
         self.0.convert_to_state(values, filter)
     }
 
-    fn supports_convert_to_state(&self) -> bool {
-        self.0.supports_convert_to_state()
-    }
-
     fn size(&self) -> usize {
         self.0.size()
     }
