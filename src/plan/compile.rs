@@ -11,13 +11,15 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, refuse, scan};
+use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
+use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
@@ -127,19 +129,31 @@ impl Compiler {
         match plan {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                    Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
+                    None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                },
+                LogicalPlan::Join(join) if join::taken(&p.expr, join).is_some() => {
+                    let columns = join::taken(&p.expr, join).unwrap_or_default();
+                    join::lower(self, join, &columns)
+                }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => {
-                self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner())
-            }
+            LogicalPlan::Filter(f) => match rank::recognise(f) {
+                Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
+                None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
+            },
+            LogicalPlan::Sort(s) => sort::lower(self, s),
+            LogicalPlan::Limit(l) => sort::lower_limit(self, l),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
                 self.union(inputs, Arc::clone(union.schema.inner()))
             }
             LogicalPlan::Aggregate(a) => aggregate::lower(self, a),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Window(window) => over::lower(self, window),
             LogicalPlan::Values(values) => {
                 let rows = super::constant::evaluate_rows(&values.values, values.schema.inner())?;
                 Ok(self.constant(rows))
@@ -157,10 +171,16 @@ impl Compiler {
                 }
                 Ok(node)
             }
-            LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
-                Some(tvf) => self.window_assign(tvf),
-                None => Err(refuse::plan(plan)),
-            },
+            LogicalPlan::Extension(e) => {
+                let node = e.node.as_any();
+                if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
+                    return self.window_assign(tvf);
+                }
+                match node.downcast_ref::<SingleRowNode>() {
+                    Some(single) => self.single_row(&single.input),
+                    None => Err(refuse::plan(plan)),
+                }
+            }
             other => Err(refuse::plan(other)),
         }
     }
@@ -175,6 +195,8 @@ impl Compiler {
         schema: &SchemaRef,
     ) -> Result<NodeId> {
         let Some(scan) = scan::below(input) else {
+            let narrowed = join::narrowed(input, exprs.iter().chain(condition))?;
+            let input = narrowed.as_ref().unwrap_or(input);
             let node = self.lower(input)?;
             return self.calc(node, input.schema(), condition, exprs, schema);
         };
@@ -282,7 +304,7 @@ impl Compiler {
     }
 
     /// The sources that a node's rows come from.
-    fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
+    pub(super) fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
         let Node { kind, inputs, .. } = self.circuit.node(node);
         match kind {
             NodeKind::Source(i) => BTreeSet::from([*i]),
@@ -322,6 +344,20 @@ impl Compiler {
              pass it on unchanged",
             time.name
         )))
+    }
+
+    fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {
+        let input = self.lower(input)?;
+        let input = self.exchange(input, Vec::new());
+        let before = self.circuit.node(input);
+        let schema = Arc::clone(&before.schema);
+        let notes = NodeNotes {
+            detail: "scalar subquery".into(),
+            keys: vec![Vec::new()],
+            bound: Some("a count".into()),
+            ..before.notes.clone()
+        };
+        Ok(self.operator(SingleRow::default(), vec![input], schema, notes))
     }
 
     fn unnest(&mut self, unnest: &LogicalUnnest) -> Result<NodeId> {
@@ -364,7 +400,7 @@ fn notes_of_nothing(schema: &Schema) -> NodeNotes {
 }
 
 /// All columns of a plan, as expressions.
-fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 

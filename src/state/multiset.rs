@@ -217,6 +217,11 @@ impl Multiset {
         self.weights.get(entry as usize).copied().unwrap_or(0)
     }
 
+    /// A hash of an entry's row: the same in every run, whatever else was in it before.
+    pub fn hash(&self, entry: u32) -> u64 {
+        self.hashes.get(entry as usize).copied().unwrap_or(0)
+    }
+
     /// Takes a row away as often as it is there.
     pub fn clear_entry(&mut self, entry: u32) {
         if let Some(weight) = self.weights.get_mut(entry as usize) {
