@@ -35,6 +35,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate, all: 
         // Without aggregates there is nothing to update: what has come once stays.
         changelog: if aggregates.is_empty() { changelog } else { Changelog::Retract },
         keys: vec![(0..prepared.keys.len()).collect()],
+        net: true,
         bound: Some(bound(&key_names, aggregates.iter().zip(&shown), changing, ttl)),
         ..NodeNotes::default()
     };

@@ -204,10 +204,13 @@ fn notes(compiler: &Compiler, join: &LogicalJoin, factory: &JoinFactory, sides: 
         JoinKind::NotIn => "NOT IN".to_string(),
         kind => format!("{kind:?}").to_uppercase(),
     };
+    let keys = unique_keys(factory, notes);
     NodeNotes {
         detail: format!("{kind}, on=[{}]", on.join(" AND ")),
         changelog: if factory.retracts() { Changelog::Retract } else { Changelog::Append },
-        keys: unique_keys(factory, notes),
+        // Of a key it may give a row that goes and one that comes, which are one update.
+        net: keys.is_empty(),
+        keys,
         bound: Some(bound(factory, notes)),
         ..NodeNotes::default()
     }
@@ -301,7 +304,7 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
 }
 
 /// Milliseconds in words.
-fn duration(millis: i64) -> String {
+pub(super) fn duration(millis: i64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     let whole = units.into_iter().find(|(unit, _)| millis >= *unit && millis % unit == 0);
     whole.map_or_else(|| format!("{millis} ms"), |(unit, name)| format!("{}{name}", millis / unit))

@@ -268,7 +268,8 @@ fn what_no_row_touches_is_forgotten() {
 fn a_filter_leaves_rows_out() {
     let batch = rows(&[(Some(1), 1, Some(1)), (Some(1), 2, Some(2)), (Some(1), 3, Some(4))]);
     let wanted = BooleanArray::from(vec![Some(true), None, Some(true)]);
-    let fields = batch.schema().fields().iter().cloned().chain([Arc::new(Field::new("f", DataType::Boolean, true))]);
+    let schema = batch.schema();
+    let fields = schema.fields().iter().cloned().chain([Arc::new(Field::new("f", DataType::Boolean, true))]);
     let wide: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let columns = batch.columns().iter().cloned().chain([Arc::new(wanted) as _]).collect();
     let batch = arrow::array::RecordBatch::try_new(Arc::clone(&wide), columns).unwrap();
