@@ -13,6 +13,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
 use super::compile::{Compiler, column_index, physical};
+use super::ttl;
 use crate::operator::calc::Calc;
 use crate::operator::join::{JoinColumn, JoinFactory, JoinInput, JoinKind};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
@@ -291,7 +292,7 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
             _ => format!("unbounded: grows with rows of the {name} input"),
         };
         match factory.inputs[i].ttl {
-            Some(ttl) => format!("{what}, state TTL {}", duration(ttl)),
+            Some(ttl) => format!("{what}, state TTL {}", ttl::span(ttl)),
             None => what,
         }
     };
@@ -301,11 +302,4 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
         (Some(a), Some(b)) if a == b => format!("unbounded: grows with rows of both inputs{a}"),
         _ => format!("{left}; {right}"),
     }
-}
-
-/// Milliseconds in words.
-pub(super) fn duration(millis: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let whole = units.into_iter().find(|(unit, _)| millis >= *unit && millis % unit == 0);
-    whole.map_or_else(|| format!("{millis} ms"), |(unit, name)| format!("{}{name}", millis / unit))
 }

@@ -11,6 +11,7 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
+use super::ttl;
 use crate::Result;
 use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
@@ -387,6 +388,5 @@ fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: 
         0 | 1 => format!("one row{per}"),
         last => format!("at most {last} rows{per}"),
     };
-    let ttl = ordered.ttl.map(|ms| format!(", state TTL {:?}", std::time::Duration::from_millis(ms.unsigned_abs())));
-    bound + &ttl.unwrap_or_default()
+    bound + &ttl::shown(ordered.ttl)
 }
