@@ -12,7 +12,7 @@ use datafusion_expr::logical_plan::{Join, Projection};
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore, cast};
 
 use super::compile::Compiler;
-use super::join::duration;
+use super::ttl;
 use crate::operator::set_operation::{SetKind, SetOperationFactory};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 
@@ -133,7 +133,7 @@ pub(super) fn lower(compiler: &mut Compiler, node: &SetOperationNode) -> crate::
     let pairs = left.schema.fields().iter().zip(right.schema.fields());
     let fields = pairs.map(|(l, r)| l.as_ref().clone().with_nullable(l.is_nullable() || r.is_nullable()));
     let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
-    let times = ttl.iter().flatten().max().map(|ttl| format!(", state TTL {}", duration(*ttl)));
+    let times = ttl.iter().flatten().max().map(|ttl| format!(", state TTL {}", ttl::span(*ttl)));
     let notes = NodeNotes {
         detail: if node.kind == SetKind::Intersect { "INTERSECT ALL".into() } else { "EXCEPT ALL".into() },
         changelog,
