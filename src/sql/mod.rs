@@ -7,6 +7,7 @@ pub mod parse;
 
 mod catalog;
 mod describe;
+mod grouping;
 mod insert;
 mod like;
 mod locate;

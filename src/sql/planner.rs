@@ -16,6 +16,7 @@ use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query
 
 use super::catalog::{Catalog, Relation, bare_name};
 use super::functions::Functions;
+use super::grouping::compute_grouped;
 use super::names::tell_apart;
 use super::place::{Place, message_of, unknown};
 use super::types::simple_type;
@@ -73,7 +74,8 @@ impl<'a> Planner<'a> {
         tell_apart(&mut query);
         self.functions.prepare(&mut query);
         let statement = SqlStatement::Query(Box::new(query));
-        self.functions.analyze(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
+        let plan = fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        self.functions.analyze(compute_grouped(plan)?)
     }
 
     /// Coerces types and resolves what DataFusion leaves to its analyzer.

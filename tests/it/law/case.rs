@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
+use millstream::change::ChangeBatch;
 use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
 use millstream::plan::{CompileOptions, Query, compile};
@@ -33,10 +34,10 @@ pub struct Family {
 }
 
 /// Cases that failed once, tried first.
-const SEEDS: &str = include_str!("../seeds/laws.txt");
+pub const SEEDS: &str = include_str!("../seeds/laws.txt");
 
 /// How many random cases there are of each family: `MILLSTREAM_CASES`.
-fn cases() -> u64 {
+pub fn cases() -> u64 {
     std::env::var("MILLSTREAM_CASES").ok().and_then(|c| c.parse().ok()).unwrap_or(30)
 }
 
@@ -167,7 +168,8 @@ impl Case {
     }
 
     fn run(&self, schedule: &Schedule) -> Result<Observed, String> {
-        run(&self.circuit, &self.rows, schedule).map_err(|e| format!("the run failed: {e}"))
+        let changes = self.rows.iter().map(|(n, r)| (n.clone(), ChangeBatch::append(r.clone()))).collect();
+        run(&self.circuit, &changes, schedule).map_err(|e| format!("the run failed: {e}"))
     }
 
     /// Holds what has come out until a step against the reference; the step after the last is the end of the input.
