@@ -35,7 +35,7 @@ fn circuit(query: &str, ttl: Option<i64>) -> Result<Circuit> {
     let mut planned = None;
     for statement in parse_script(&format!("{TABLE};\n{query};")).unwrap() {
         if let Outcome::Query(query) = session.execute(&statement)? {
-            planned = Some(Query { plan: query.plan, target: None });
+            planned = Some(Query { plan: query.plan, target: None, state_ttls: Default::default() });
         }
     }
     compile(vec![planned.unwrap()], CompileOptions { state_ttl: ttl, ..CompileOptions::default() })
