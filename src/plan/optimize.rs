@@ -56,6 +56,6 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     // Else they are left to a physical planner, which is not ours.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    let plan = subquery::assert_single_rows(set_operation::rewrite(plan)?)?;
+    let plan = subquery::assert_single_rows(subquery::complete_in(set_operation::rewrite(plan)?)?)?;
     Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
 }

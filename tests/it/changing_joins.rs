@@ -256,6 +256,28 @@ fn set_operations_count_copies() {
     check_rows("SELECT l.k FROM l LEFT JOIN r ON l.k = r.k INTERSECT ALL SELECT a FROM n", &[(&["1"], 1), (&["2"], 2)]);
 }
 
+/// DataFusion takes unknown for false here.
+#[test]
+fn in_within_larger_conditions() {
+    // `r` has a NULL: of what it lacks nothing is known.
+    check_rows("SELECT v FROM l WHERE v = 50 OR k NOT IN (SELECT k FROM r)", &[(&["50"], 1)]);
+    check_rows(
+        "SELECT v FROM l WHERE v = 50 OR NOT (v > 10 AND k IN (SELECT k FROM r))",
+        &[(&["10"], 1), (&["50"], 1)],
+    );
+    // `n` has none; of l's NULL nothing is known.
+    check_rows(
+        "SELECT v FROM l WHERE v = 10 OR k NOT IN (SELECT a FROM n)",
+        &[(&["10"], 1), (&["NULL"], 1), (&["50"], 1)],
+    );
+    check_rows("SELECT v FROM l WHERE v = 10 OR (k IN (SELECT a FROM n)) IS UNKNOWN", &[(&["10"], 1), (&["40"], 1)]);
+    check_rows(
+        "SELECT v FROM l WHERE v = 10 OR k NOT IN (SELECT c FROM e)",
+        &[(&["10"], 1), (&["11"], 1), (&["20"], 2), (&["NULL"], 1), (&["40"], 1), (&["50"], 1)],
+    );
+    check("SELECT v FROM l WHERE v = 10 OR k IN (SELECT k FROM r)");
+}
+
 #[test]
 fn explained() {
     let mut engine = engine(1);
