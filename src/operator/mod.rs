@@ -13,10 +13,12 @@
 pub mod calc;
 pub mod deduplicate;
 pub mod expand;
+pub mod group_aggregate;
 mod grouped;
 pub mod join;
 mod late;
 pub mod limit;
+pub mod net;
 pub mod normalize;
 pub mod over;
 pub mod set_operation;

@@ -181,6 +181,15 @@ fn joins_in_a_row() {
 }
 
 #[test]
+fn joins_named_otherwise() {
+    check("SELECT v, w FROM l JOIN r USING (k)");
+    check("SELECT v, w FROM l NATURAL JOIN r");
+    check("SELECT k, v, w FROM l LEFT JOIN r USING (k)");
+    check("SELECT l.v, x.w FROM l, LATERAL (SELECT w FROM r WHERE r.k = l.k) x");
+    check("SELECT l.v, x.w FROM l LEFT JOIN LATERAL (SELECT w FROM r WHERE r.k = l.k) x ON TRUE");
+}
+
+#[test]
 fn in_and_exists() {
     check("SELECT * FROM l WHERE k IN (SELECT k FROM r)");
     check("SELECT * FROM l WHERE k IN (SELECT k FROM r WHERE w > 20)");
