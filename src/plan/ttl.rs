@@ -1,4 +1,4 @@
-//! State time-to-live.
+//! Spans of time, and state time-to-live.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,13 @@ impl Compiler {
     }
 }
 
-/// What a bound says of a time-to-live in milliseconds: `, state TTL 1h 30m`.
+/// What a bound says of a time-to-live in milliseconds: `, state TTL 1 h 30 min`.
 pub(super) fn shown(ttl: Option<i64>) -> String {
-    let Some(millis) = ttl else { return String::new() };
+    ttl.map_or_else(String::new, |millis| format!(", state TTL {}", span(millis)))
+}
+
+/// A span in milliseconds as text: `1 h 30 min`.
+pub(super) fn span(millis: i64) -> String {
     let (mut rest, mut parts) = (millis, Vec::new());
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1)] {
         if rest / length > 0 {
@@ -31,7 +35,7 @@ pub(super) fn shown(ttl: Option<i64>) -> String {
             rest %= length;
         }
     }
-    format!(", state TTL {}", parts.join(" "))
+    if parts.is_empty() { "0 ms".into() } else { parts.join(" ") }
 }
 
 #[cfg(test)]
