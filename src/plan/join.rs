@@ -205,10 +205,13 @@ fn notes(compiler: &Compiler, join: &LogicalJoin, factory: &JoinFactory, sides: 
         JoinKind::NotIn => "NOT IN".to_string(),
         kind => format!("{kind:?}").to_uppercase(),
     };
+    let keys = unique_keys(factory, notes);
     NodeNotes {
         detail: format!("{kind}, on=[{}]", on.join(" AND ")),
         changelog: if factory.retracts() { Changelog::Retract } else { Changelog::Append },
-        keys: unique_keys(factory, notes),
+        // Of a key it may give a row that goes and one that comes, which are one update.
+        net: keys.is_empty(),
+        keys,
         bound: Some(bound(factory, notes)),
         ..NodeNotes::default()
     }
@@ -288,7 +291,14 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
             _ if unique_on_keys(&factory.inputs[i], notes[i]) => format!("{name}: one row per distinct ({})", names(i)),
             _ => format!("unbounded: grows with rows of the {name} input"),
         };
+<<<<<<< HEAD
         format!("{what}{}", ttl::shown(factory.inputs[i].ttl))
+=======
+        match factory.inputs[i].ttl {
+            Some(ttl) => format!("{what}, state TTL {}", ttl::span(ttl)),
+            None => what,
+        }
+>>>>>>> main
     };
     let (left, right) = (side(0), side(1));
     let both = ["left", "right"].map(|name| format!("unbounded: grows with rows of the {name} input"));

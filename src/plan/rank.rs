@@ -11,6 +11,7 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
+use super::ttl;
 use crate::Result;
 use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
@@ -226,6 +227,7 @@ pub(super) fn top_n(
         detail: detail(&wide, &partition, &order, ordered.range, kept),
         changelog: if kept.is_some_and(Keep::is_first) { Changelog::Append } else { Changelog::Retract },
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
+        net: true,
         bound: Some(bound(&wide, &partition, ordered, changing)),
         ..passed(&before.notes, width)
     };
@@ -386,6 +388,5 @@ fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: 
         0 | 1 => format!("one row{per}"),
         last => format!("at most {last} rows{per}"),
     };
-    let ttl = ordered.ttl.map(|ms| format!(", state TTL {:?}", std::time::Duration::from_millis(ms.unsigned_abs())));
-    bound + &ttl.unwrap_or_default()
+    bound + &ttl::shown(ordered.ttl)
 }

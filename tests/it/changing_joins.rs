@@ -162,6 +162,7 @@ fn joins_without_keys() {
     check("SELECT v, w FROM l LEFT JOIN r ON v > w");
     check("SELECT v, w FROM l FULL JOIN r ON v > w");
     check("SELECT v, d FROM l LEFT JOIN e ON TRUE");
+    check("SELECT b FROM n CROSS JOIN (SELECT v FROM l LEFT JOIN r ON l.k = r.k) x");
     check("SELECT COUNT FROM (SELECT 1 AS COUNT FROM l CROSS JOIN n)");
 }
 
@@ -240,6 +241,30 @@ fn a_scalar_subquery_of_two_rows_ends_the_job() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn aggregates_in_subqueries() {
+    check("SELECT v FROM l WHERE v > (SELECT MAX(b) FROM n)");
+    check("SELECT v, (SELECT COUNT(*) FROM r) FROM l");
+    check("SELECT v, (SELECT MAX(w) FROM r WHERE r.k = l.k) FROM l");
+    check("SELECT v, (SELECT COUNT(*) FROM r WHERE r.k = l.k) FROM l");
+    check("SELECT v FROM l WHERE v > (SELECT MIN(w) FROM r WHERE r.k = l.k)");
+    check("SELECT v FROM l WHERE 2 = (SELECT COUNT(w) FROM r WHERE r.k = l.k)");
+    check("SELECT v FROM l WHERE k IN (SELECT k FROM r GROUP BY k HAVING SUM(w) > 20)");
+    check("SELECT v FROM l WHERE k NOT IN (SELECT a FROM n GROUP BY a HAVING COUNT(*) > 1)");
+    check("SELECT l.v, x.s FROM l JOIN (SELECT k, SUM(w) AS s FROM r GROUP BY k) x ON l.k = x.k AND l.v < x.s");
+    check("SELECT l.v, x.s FROM l FULL JOIN (SELECT k, SUM(w) AS s FROM r GROUP BY k) x ON l.k = x.k");
+    check("SELECT l.v, x.m FROM l, LATERAL (SELECT MAX(w) AS m FROM r WHERE r.k = l.k) x");
+}
+
+#[test]
+fn set_operations() {
+    check("SELECT k FROM l INTERSECT SELECT k FROM r");
+    check("SELECT k FROM l EXCEPT SELECT k FROM r");
+    check("SELECT k FROM l UNION SELECT k FROM r");
+    check("SELECT k, v FROM l INTERSECT SELECT a, b FROM n");
+    check("SELECT l.k FROM l LEFT JOIN r ON l.k = r.k AND v < w EXCEPT SELECT a FROM n");
 }
 
 /// What is given, worked out by hand: DataFusion does not count copies.
