@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take, take_record_batch};
+use arrow::compute::{concat_batches, filter_record_batch, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What a row does to the table it belongs to; Flink's four kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +126,34 @@ impl ChangeBatch {
             }
             None => None,
         };
+        Ok(Self { rows, kinds, watermarks })
+    }
+
+    /// All rows of some batches of one schema, in order.
+    ///
+    /// # Errors
+    /// When there is no batch, or the schemas differ.
+    pub fn concat(mut batches: Vec<Self>) -> Result<Self> {
+        if batches.len() == 1
+            && let Some(only) = batches.pop()
+        {
+            return Ok(only);
+        }
+        let Some(first) = batches.first() else { return Err(Error::internal("no batches to join")) };
+        let rows = concat_batches(&first.schema(), batches.iter().map(|b| &b.rows))?;
+        let kinds = batches.iter().any(|b| b.kinds.is_some()).then(|| {
+            let kinds = batches.iter().flat_map(|b| (0..b.num_rows()).map(|row| b.kind(row)));
+            kinds.collect()
+        });
+        let watermarks = batches.iter().any(|b| b.watermarks.is_some()).then(|| {
+            // Where a batch has none, none of its rows is late.
+            let marks = |b: &Self| {
+                (0..b.num_rows())
+                    .map(|row| b.watermarks.as_ref().map_or(i64::MIN, |w| w.value(row)))
+                    .collect::<Vec<_>>()
+            };
+            batches.iter().flat_map(marks).collect()
+        });
         Ok(Self { rows, kinds, watermarks })
     }
 

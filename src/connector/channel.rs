@@ -2,6 +2,10 @@
 //!
 //! A table declared with this connector is fed and read by the program that embeds the engine. Pushing waits while the job
 //! is behind; a job waits while its taker is behind. Nothing is dropped.
+//!
+//! | option | meaning |
+//! | --- | --- |
+//! | `changelog.mode` | how the rows that are pushed change: `append` (the default), `retract`, `upsert` (by PRIMARY KEY) |
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +15,16 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Connector, OptionSpec, Options, Sink, Source, SourceBatch, TableDescriptor};
-use crate::change::ChangeBatch;
+use super::{
+    Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch, SourceChangelog,
+    TableDescriptor,
+};
+use crate::change::{ChangeBatch, RowKind};
 use crate::table::project;
 use crate::{Error, Result};
 
+/// The option that says how pushed rows change.
+const CHANGELOG_MODE: &str = "changelog.mode";
 /// How many pushed batches wait for the job at most.
 const QUEUED_PUSHES: usize = 1024;
 /// How many batches of changes wait for their taker at most.
@@ -30,7 +39,7 @@ pub struct Channels {
 /// The ends that nobody has taken yet.
 #[derive(Debug, Default)]
 struct Ends {
-    pushed: HashMap<String, mpsc::Receiver<RecordBatch>>,
+    pushed: HashMap<String, mpsc::Receiver<ChangeBatch>>,
     changes: HashMap<String, mpsc::Sender<ChangeBatch>>,
 }
 
@@ -38,7 +47,8 @@ struct Ends {
 #[derive(Debug, Clone)]
 pub struct Input {
     schema: SchemaRef,
-    queue: mpsc::Sender<RecordBatch>,
+    changelog: SourceChangelog,
+    queue: mpsc::Sender<ChangeBatch>,
 }
 
 /// Takes the changes that are written to a table.
@@ -53,13 +63,23 @@ impl Input {
         &self.schema
     }
 
-    /// Hands rows over; waits while the job is behind.
+    /// Hands new rows over; waits while the job is behind.
     ///
     /// # Errors
     /// When the columns are not the table's, or the job has ended.
     pub async fn push(&self, rows: RecordBatch) -> Result<()> {
-        self.check(&rows)?;
-        self.queue.send(rows).await.map_err(|_| Self::ended())
+        self.push_changes(ChangeBatch::append(rows)).await
+    }
+
+    /// Hands changes over, in order; waits while the job is behind. Their watermarks are not looked at: those follow from
+    /// the table's declaration.
+    ///
+    /// # Errors
+    /// As [`Input::push`]; also when a change is no `+I` and the table's `changelog.mode` is `append`, or when there are not
+    /// as many kinds as rows.
+    pub async fn push_changes(&self, changes: ChangeBatch) -> Result<()> {
+        let changes = self.checked(changes)?;
+        self.queue.send(changes).await.map_err(|_| Self::ended())
     }
 
     /// As [`Input::push`], outside of asynchronous code.
@@ -67,11 +87,36 @@ impl Input {
     /// # Errors
     /// As [`Input::push`].
     pub fn blocking_push(&self, rows: RecordBatch) -> Result<()> {
-        self.check(&rows)?;
-        self.queue.blocking_send(rows).map_err(|_| Self::ended())
+        self.blocking_push_changes(ChangeBatch::append(rows))
     }
 
-    fn check(&self, rows: &RecordBatch) -> Result<()> {
+    /// As [`Input::push_changes`], outside of asynchronous code.
+    ///
+    /// # Errors
+    /// As [`Input::push_changes`].
+    pub fn blocking_push_changes(&self, changes: ChangeBatch) -> Result<()> {
+        let changes = self.checked(changes)?;
+        self.queue.blocking_send(changes).map_err(|_| Self::ended())
+    }
+
+    fn checked(&self, changes: ChangeBatch) -> Result<ChangeBatch> {
+        self.check_columns(&changes.rows)?;
+        let kinds = changes.kinds.as_deref().unwrap_or_default();
+        if changes.kinds.is_some() && kinds.len() != changes.num_rows() {
+            return Err(Error::Execution(format!("{} kinds for {} rows were pushed", kinds.len(), changes.num_rows())));
+        }
+        let other = kinds.iter().find(|k| **k != RowKind::Insert).copied();
+        if let (SourceChangelog::Append, Some(kind)) = (self.changelog, other) {
+            return Err(Error::Execution(format!(
+                "a change of kind {kind} was pushed into a table that takes only new rows; declare the table WITH \
+                 ('{CHANGELOG_MODE}' = 'retract') or 'upsert'"
+            )));
+        }
+        let kinds = changes.kinds.filter(|_| other.is_some());
+        Ok(ChangeBatch { rows: changes.rows, kinds, watermarks: None })
+    }
+
+    fn check_columns(&self, rows: &RecordBatch) -> Result<()> {
         let own = self.schema.fields();
         let schema = rows.schema_ref();
         let fits = own.len() == schema.fields().len()
@@ -112,10 +157,14 @@ impl futures::Stream for Output {
 
 impl Channels {
     /// The pushing end for a table's next job.
-    pub fn input(&self, table: &str, schema: SchemaRef) -> Input {
+    ///
+    /// # Errors
+    /// When the table's options are wrong.
+    pub fn input(&self, table: &TableDescriptor) -> Result<Input> {
+        let changelog = changelog(table)?;
         let (queue, pushed) = mpsc::channel(QUEUED_PUSHES);
-        self.lock().pushed.insert(table.to_string(), pushed);
-        Input { schema, queue }
+        self.lock().pushed.insert(table.name.clone(), pushed);
+        Ok(Input { schema: Arc::clone(&table.schema), changelog, queue })
     }
 
     /// The taking end for a table's next job.
@@ -136,7 +185,15 @@ impl Connector for Channels {
     }
 
     fn options(&self, _table: &Options) -> Vec<OptionSpec> {
-        Vec::new()
+        vec![OptionSpec::optional(CHANGELOG_MODE, OptionKind::Text)]
+    }
+
+    fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
+        changelog(table)
+    }
+
+    fn accepts(&self, _table: &TableDescriptor) -> Result<SinkChangelog> {
+        Ok(SinkChangelog::Retract)
     }
 
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {
@@ -152,6 +209,21 @@ impl Connector for Channels {
     }
 }
 
+fn changelog(table: &TableDescriptor) -> Result<SourceChangelog> {
+    match table.options.get(CHANGELOG_MODE).unwrap_or("append") {
+        "append" => Ok(SourceChangelog::Append),
+        "retract" => Ok(SourceChangelog::Retract),
+        "upsert" if table.primary_key.is_empty() => {
+            Err(Error::Option(format!("option '{CHANGELOG_MODE}' = 'upsert': the table needs a PRIMARY KEY")))
+        }
+        "upsert" => Ok(SourceChangelog::Upsert),
+        other => {
+            let message = format!("option '{CHANGELOG_MODE}' = '{other}': expected append, retract or upsert");
+            Err(Error::Option(message))
+        }
+    }
+}
+
 fn missing(table: &str, what: &str, how: &str) -> Error {
     Error::Option(format!(
         "table '{table}' is a channel of the program that embeds the engine, and {what} for it has not been asked for \
@@ -160,16 +232,16 @@ fn missing(table: &str, what: &str, how: &str) -> Error {
 }
 
 struct ChannelSource {
-    pushed: mpsc::Receiver<RecordBatch>,
+    pushed: mpsc::Receiver<ChangeBatch>,
     projection: SchemaRef,
 }
 
 #[async_trait]
 impl Source for ChannelSource {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
-        let Some(rows) = self.pushed.recv().await else { return Ok(None) };
-        let rows = project(&rows, &self.projection)?;
-        Ok(Some(SourceBatch { changes: ChangeBatch::append(rows), bytes: 0 }))
+        let Some(changes) = self.pushed.recv().await else { return Ok(None) };
+        let rows = project(&changes.rows, &self.projection)?;
+        Ok(Some(SourceBatch { changes: changes.with_rows(rows), bytes: 0 }))
     }
 
     fn is_passive(&self) -> bool {
@@ -190,5 +262,48 @@ impl Sink for ChannelSink {
 
     fn channel(&self) -> Option<mpsc::Sender<ChangeBatch>> {
         Some(self.changes.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int32Array};
+
+    use super::*;
+
+    fn table(mode: &str, primary_key: Vec<usize>) -> TableDescriptor {
+        let mut options = Options::default();
+        options.set(CHANGELOG_MODE, mode);
+        let schema = rows().schema();
+        TableDescriptor { name: "t".into(), schema, metadata: vec![], options, partition_keys: vec![], primary_key }
+    }
+
+    fn rows() -> RecordBatch {
+        let a: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        RecordBatch::try_from_iter([("a", a)]).unwrap()
+    }
+
+    fn changes(kinds: &[RowKind]) -> ChangeBatch {
+        ChangeBatch { rows: rows(), kinds: Some(kinds.into()), watermarks: None }
+    }
+
+    #[test]
+    fn only_a_changing_table_takes_changes() {
+        let append = Channels::default().input(&table("append", vec![])).unwrap();
+        let refused = append.blocking_push_changes(changes(&[RowKind::Insert, RowKind::Delete])).unwrap_err();
+        assert!(refused.to_string().contains("kind -D"), "{refused}");
+        assert!(append.checked(changes(&[RowKind::Insert; 2])).unwrap().kinds.is_none());
+        let retract = Channels::default().input(&table("retract", vec![])).unwrap();
+        assert!(retract.checked(changes(&[RowKind::Insert])).is_err());
+        let kept = retract.checked(changes(&[RowKind::Insert, RowKind::Delete])).unwrap();
+        assert_eq!(kept.kinds.as_deref(), Some(&[RowKind::Insert, RowKind::Delete][..]));
+    }
+
+    #[test]
+    fn upsert_needs_a_key() {
+        let error = changelog(&table("upsert", vec![])).unwrap_err();
+        assert!(error.to_string().contains("PRIMARY KEY"), "{error}");
+        assert_eq!(changelog(&table("upsert", vec![0])).unwrap(), SourceChangelog::Upsert);
+        assert!(changelog(&table("update", vec![0])).is_err());
     }
 }

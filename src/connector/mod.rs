@@ -23,7 +23,9 @@ pub mod print;
 pub mod text;
 pub mod values;
 
-pub use crate::table::{MetadataColumn, OptionKind, OptionSpec, Options, TableDescriptor};
+pub use crate::table::{
+    MetadataColumn, OptionKind, OptionSpec, Options, SinkChangelog, SourceChangelog, TableDescriptor,
+};
 
 /// What a source hands over at once.
 #[derive(Debug, Clone)]
@@ -135,6 +137,25 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     fn is_bounded(&self, table: &TableDescriptor) -> bool {
         let _ = table;
         false
+    }
+
+    /// How the table's rows change, read as a source. Called when the table is first used in a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the options do not go together.
+    fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
+        let _ = table;
+        Ok(SourceChangelog::Append)
+    }
+
+    /// Which changes the table takes, as a sink; a query whose rows change otherwise is refused when it is planned. Called when
+    /// the table is used in a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the options do not go together.
+    fn accepts(&self, table: &TableDescriptor) -> Result<SinkChangelog> {
+        let _ = table;
+        Ok(SinkChangelog::Append)
     }
 
     /// A source that gives exactly the columns of `projection`: a subset of the table's columns, in the table's order;

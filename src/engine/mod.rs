@@ -19,7 +19,7 @@ use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
-use crate::sql::{Outcome, Session, locate_refusal};
+use crate::sql::{Outcome, PlannedInsert, Session, locate_refusal};
 use crate::{Error, Result};
 
 /// Runs Flink SQL in this process.
@@ -198,10 +198,10 @@ impl Engine {
     /// table is started.
     ///
     /// # Errors
-    /// When there is no such table.
+    /// When there is no such table, or its options are wrong.
     pub fn input(&self, table: &str) -> Result<Input> {
         let table = self.channel_table(table)?;
-        Ok(self.channels.input(&table.descriptor.name, Arc::clone(&table.descriptor.schema)))
+        self.channels.input(&table.descriptor)
     }
 
     /// The end to take changes from a table declared `WITH ('connector' = 'channel')`; ask for it before the job that writes
@@ -225,8 +225,13 @@ impl Engine {
     }
 
     fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
-        let circuit = crate::sql::with_large_stack(|| compile(queries, CompileOptions::default()))
-            .map_err(|e| locate_refusal(e, statement))?;
+        let settings = self.session.settings();
+        let options = CompileOptions {
+            state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
+            cdc_events_duplicate: settings.cdc_events_duplicate(),
+        };
+        let circuit = crate::sql::with_large_stack(|| compile(queries, options));
+        let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;
         Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
     }
 
@@ -261,9 +266,10 @@ impl Engine {
 /// The queries of an outcome.
 fn queries(outcome: Outcome) -> Result<Vec<Query>> {
     match outcome {
-        Outcome::Query(query) => Ok(vec![Query { plan: query.plan, target: None }]),
+        Outcome::Query(query) => Ok(vec![Query { plan: query.plan, target: None, state_ttls: query.state_ttls }]),
         Outcome::Insert(inserts) => {
-            Ok(inserts.into_iter().map(|i| Query { plan: i.plan, target: Some(i.table) }).collect())
+            let query = |i: PlannedInsert| Query { plan: i.plan, target: Some(i.table), state_ttls: i.state_ttls };
+            Ok(inserts.into_iter().map(query).collect())
         }
         Outcome::Done { .. } | Outcome::Rows { .. } | Outcome::Explain(_) => {
             Err(Error::internal("a statement without a query was to be run"))

@@ -11,9 +11,20 @@
 //! not await, read a clock, draw randomness, do I/O, or let the order of a hash map reach their output.
 
 pub mod calc;
+pub mod deduplicate;
 pub mod expand;
 pub mod group_aggregate;
 mod grouped;
+pub mod join;
+mod late;
+pub mod limit;
+pub mod net;
+pub mod normalize;
+pub mod over;
+pub mod set_operation;
+pub mod single_row;
+pub mod sort;
+pub mod top_n;
 pub mod union;
 pub mod unnest;
 pub mod watermark;

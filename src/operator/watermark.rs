@@ -63,6 +63,9 @@ impl WatermarkAssigner {
     pub fn assign(&mut self, batch: &mut ChangeBatch) -> Result<()> {
         let rowtimes = evaluate_millis(&self.strategy.rowtime, &batch.rows)?;
         if rowtimes.null_count() > 0 {
+            if (0..batch.num_rows()).all(|row| rowtimes.is_valid(row) || !batch.kind(row).is_addition()) {
+                return self.assign_with_bare_keys(batch, &rowtimes);
+            }
             return Err(Error::Execution(format!(
                 "the rowtime column '{}' is NULL in a row; event time must not be NULL (filter such rows where the data is \
                  made, or give the column a value)",
@@ -87,6 +90,18 @@ impl WatermarkAssigner {
                 batch.watermarks = self.follow(rowtimes.values(), behind);
             }
         }
+        Ok(())
+    }
+
+    /// As [`WatermarkAssigner::assign`], for rows of which some that go have no more than their key: those have no time,
+    /// are not late, and leave the watermark as it is.
+    fn assign_with_bare_keys(&mut self, batch: &mut ChangeBatch, rowtimes: &Int64Array) -> Result<()> {
+        let marks = match &self.strategy.rule {
+            WatermarkRule::Delay(delay) => rowtimes.iter().map(|t| t.map(|t| t.saturating_sub(*delay))).collect(),
+            WatermarkRule::Expression(expr) => evaluate_millis(expr, &batch.rows)?,
+        };
+        let times: Vec<i64> = rowtimes.iter().map(|t| t.unwrap_or(i64::MAX)).collect();
+        batch.watermarks = self.follow(&times, marks.iter().map(|m| m.unwrap_or(i64::MIN)));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -11,12 +11,16 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::set_operation::{self, SetOperationNode};
+use super::subquery::SingleRowNode;
 use super::table::StreamTable;
+use super::ttl::StateTtls;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, narrow, optimize, refuse, scan};
+use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
+use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
@@ -31,6 +35,8 @@ pub struct Query {
     pub plan: LogicalPlan,
     /// The table it is written to; `None` for a bare query.
     pub target: Option<Arc<StreamTable>>,
+    /// What its `STATE_TTL` hints say.
+    pub state_ttls: StateTtls,
 }
 
 /// What holds for all of a circuit's queries.
@@ -39,6 +45,8 @@ pub struct CompileOptions {
     /// `table.exec.state.ttl`: state that no row has touched for so many milliseconds of processing time is let go;
     /// `None` keeps all.
     pub state_ttl: Option<i64>,
+    /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
+    pub cdc_events_duplicate: bool,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
@@ -46,11 +54,17 @@ pub struct CompileOptions {
 /// # Errors
 /// [`Error::Unsupported`] for what cannot be planned yet, by its SQL name; other errors where an expression is wrong.
 pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> {
-    let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
+    let (plans, rest): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, (q.target, q.state_ttls))).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
-    let mut compiler = Compiler { options, scans: Scans::collect(&plans, narrowed)?, ..Compiler::default() };
-    for (plan, target) in plans.iter().zip(targets) {
+    let scans = Scans::collect(&plans, narrowed, options)?;
+    let mut compiler = Compiler { options, scans, ..Compiler::default() };
+    for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
+        if compiler.state_ttls != state_ttls {
+            // Equal plans under other hints are other operators.
+            compiler.lowered.clear();
+            compiler.state_ttls = state_ttls;
+        }
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
     }
@@ -77,17 +91,27 @@ fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, on
         let message = format!("table '{}': connector '{}' can only be {only}", table.name, connector.name());
         return Err(Error::Option(message));
     }
-    connector.check(table).map_err(|e| match e {
+    connector.check(table).map_err(|e| about_table(table, e))
+}
+
+/// What is wrong with a table's options, under its name.
+pub(super) fn about_table(table: &TableDescriptor, error: Error) -> Error {
+    match error {
         Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
         other => other,
-    })
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Compiler {
     pub(super) circuit: Circuit,
-    options: CompileOptions,
-    scans: Scans,
+    pub(super) options: CompileOptions,
+    pub(super) scans: Scans,
+    /// Sources of tables, and the nodes that give their rows.
+    pub(super) read: Vec<(usize, NodeId)>,
+    /// The hints of the query that is being lowered.
+    pub(super) state_ttls: StateTtls,
+    /// What the queries with these hints have in common.
     lowered: HashMap<LogicalPlan, NodeId>,
 }
 
@@ -106,19 +130,31 @@ impl Compiler {
         match plan {
             LogicalPlan::TableScan(_) => self.select(plan, None, &columns(plan), plan.schema().inner()),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                LogicalPlan::Filter(f) => match rank::recognise(f)? {
+                    Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
+                    None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
+                },
+                LogicalPlan::Join(join) if join::taken(&p.expr, join).is_some() => {
+                    let columns = join::taken(&p.expr, join).unwrap_or_default();
+                    join::lower(self, join, &columns)
+                }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => {
-                self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner())
-            }
+            LogicalPlan::Filter(f) => match rank::recognise(f)? {
+                Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
+                None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
+            },
+            LogicalPlan::Sort(s) => sort::lower(self, s),
+            LogicalPlan::Limit(l) => sort::lower_limit(self, l),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
                 self.union(inputs, Arc::clone(union.schema.inner()))
             }
             LogicalPlan::Aggregate(a) => aggregate::lower(self, a),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Window(window) => over::lower(self, window),
             LogicalPlan::Values(values) => {
                 let rows = super::constant::evaluate_rows(&values.values, values.schema.inner())?;
                 Ok(self.constant(rows))
@@ -136,10 +172,19 @@ impl Compiler {
                 }
                 Ok(node)
             }
-            LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
-                Some(tvf) => self.window_assign(tvf),
-                None => Err(refuse::plan(plan)),
-            },
+            LogicalPlan::Extension(e) => {
+                let node = e.node.as_any();
+                if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
+                    return self.window_assign(tvf);
+                }
+                if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
+                    return set_operation::lower(self, operation);
+                }
+                match node.downcast_ref::<SingleRowNode>() {
+                    Some(single) => self.single_row(&single.input),
+                    None => Err(refuse::plan(plan)),
+                }
+            }
             other => Err(refuse::plan(other)),
         }
     }
@@ -154,6 +199,8 @@ impl Compiler {
         schema: &SchemaRef,
     ) -> Result<NodeId> {
         let Some(scan) = scan::below(input) else {
+            let narrowed = join::narrowed(input, exprs.iter().chain(condition))?;
+            let input = narrowed.as_ref().unwrap_or(input);
             let node = self.lower(input)?;
             return self.calc(node, input.schema(), condition, exprs, schema);
         };
@@ -178,40 +225,6 @@ impl Compiler {
         Ok(node)
     }
 
-    /// The node that reads a table, and the schema of what it reads.
-    fn scan(&mut self, scan: &datafusion_expr::logical_plan::TableScan) -> Result<(NodeId, Arc<DFSchema>)> {
-        let (spec, rowtime) = self.scans.source(scan)?;
-        let schema = Arc::new(DFSchema::try_from(Arc::clone(&spec.projection))?);
-        let known = self.circuit.sources.iter().position(|s| Arc::ptr_eq(&s.table, &spec.table));
-        let id = match known {
-            Some(source) => {
-                let is_it = |n: &Node| matches!(n.kind, NodeKind::Source(i) if i == source);
-                NodeId(
-                    self.circuit
-                        .nodes
-                        .iter()
-                        .position(is_it)
-                        .ok_or_else(|| Error::internal("a source without node"))?,
-                )
-            }
-            None => self.source(spec, rowtime),
-        };
-        Ok((id, schema))
-    }
-
-    fn source(&mut self, spec: SourceSpec, rowtime: Option<usize>) -> NodeId {
-        let schema = Arc::clone(&spec.projection);
-        let columns = schema.fields().iter().map(|f| column_text(f)).collect::<Vec<_>>().join(", ");
-        let notes = NodeNotes {
-            detail: format!("connector={}, columns=[{columns}]", spec.connector.name()),
-            rowtimes: rowtime.into_iter().collect(),
-            ..NodeNotes::default()
-        };
-        self.circuit.sources.push(spec);
-        let kind = NodeKind::Source(self.circuit.sources.len() - 1);
-        self.circuit.add(Node { kind, inputs: vec![], schema, notes })
-    }
-
     fn constant(&mut self, rows: arrow::array::RecordBatch) -> NodeId {
         let schema = rows.schema();
         let table = TableDescriptor {
@@ -223,7 +236,8 @@ impl Compiler {
             primary_key: Vec::new(),
         };
         let connector = Arc::new(Values::new([rows]));
-        self.source(SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None }, None)
+        let spec = SourceSpec { table: Arc::new(table), connector, projection: schema, watermark: None };
+        self.source(spec, None, Changelog::Append)
     }
 
     /// A projection of the rows that satisfy a condition; nothing where it would change nothing.
@@ -245,14 +259,9 @@ impl Compiler {
             return Ok(input);
         }
         let schema = typed(schema, &projection, &before)?;
-        let notes = calc_notes(&self.circuit.node(input).notes, &taken, condition, exprs);
+        let notes = calc_notes(self.circuit.node(input), &taken, condition, exprs);
         let calc = Calc::try_new(&before, condition_expr, projection, Arc::clone(&schema))?;
         Ok(self.operator(calc, vec![input], schema, notes))
-    }
-
-    /// How many milliseconds of processing time state made of an input's rows is kept untouched; `None` is for ever.
-    pub(super) fn state_ttl(&self, _input: &LogicalPlan) -> Option<i64> {
-        self.options.state_ttl
     }
 
     pub(super) fn operator(
@@ -299,7 +308,7 @@ impl Compiler {
     }
 
     /// The sources that a node's rows come from.
-    fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
+    pub(super) fn sources_of(&self, node: NodeId) -> BTreeSet<usize> {
         let Node { kind, inputs, .. } = self.circuit.node(node);
         match kind {
             NodeKind::Source(i) => BTreeSet::from([*i]),
@@ -341,6 +350,20 @@ impl Compiler {
         )))
     }
 
+    fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {
+        let input = self.lower(input)?;
+        let input = self.exchange(input, Vec::new());
+        let before = self.circuit.node(input);
+        let schema = Arc::clone(&before.schema);
+        let notes = NodeNotes {
+            detail: "scalar subquery".into(),
+            keys: vec![Vec::new()],
+            bound: Some("a count".into()),
+            ..before.notes.clone()
+        };
+        Ok(self.operator(SingleRow::default(), vec![input], schema, notes))
+    }
+
     fn unnest(&mut self, unnest: &LogicalUnnest) -> Result<NodeId> {
         let input = self.lower(&unnest.input)?;
         let mut columns = vec![UnnestColumn::Repeat; unnest.input.schema().fields().len()];
@@ -368,25 +391,6 @@ impl Compiler {
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
-
-    fn sink(&mut self, input: NodeId, target: Option<&StreamTable>) -> Result<()> {
-        let before = self.circuit.node(input);
-        let (spec, schema) = match target {
-            Some(t) => {
-                let spec = SinkSpec::Table { table: Arc::clone(&t.descriptor), connector: Arc::clone(&t.connector) };
-                (spec, sink_schema(t))
-            }
-            None => (SinkSpec::Result, Arc::clone(&before.schema)),
-        };
-        if schema.fields().len() != before.schema.fields().len() {
-            return Err(Error::internal("a query with another number of columns than its table"));
-        }
-        let notes = NodeNotes { detail: String::new(), bound: None, ..before.notes.clone() };
-        self.circuit.sinks.push(spec);
-        let kind = NodeKind::Sink(self.circuit.sinks.len() - 1);
-        self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
-        Ok(())
-    }
 }
 
 /// Of rows that never come all is true: each time is a time attribute, each pair of times a window. What is built on a
@@ -399,19 +403,8 @@ fn notes_of_nothing(schema: &Schema) -> NodeNotes {
     NodeNotes { detail: "no rows".into(), rowtimes, windows, ..NodeNotes::default() }
 }
 
-/// A column that is read; of a ROW the fields that are.
-fn column_text(field: &Field) -> String {
-    match field.data_type() {
-        DataType::Struct(parts) => {
-            let parts = parts.iter().map(|p| column_text(p)).collect::<Vec<_>>().join(", ");
-            format!("{} ROW<{parts}>", field.name())
-        }
-        _ => field.name().clone(),
-    }
-}
-
 /// All columns of a plan, as expressions.
-fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
@@ -420,14 +413,6 @@ fn unaliased(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// The columns that are written: the connector's, less virtual metadata.
-fn sink_schema(table: &StreamTable) -> SchemaRef {
-    let d = &table.descriptor;
-    let is_virtual = |i: usize| d.metadata.iter().any(|m| m.column == i && m.is_virtual);
-    let fields = d.schema.fields().iter().enumerate().filter(|(i, _)| !is_virtual(*i)).map(|(_, f)| Arc::clone(f));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The three columns that a window function adds.
@@ -471,7 +456,8 @@ fn is_proctime(expr: &Expr) -> bool {
 }
 
 /// What a projection keeps of its input's time attributes and windows.
-fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+fn calc_notes(input: &Node, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+    let (before, width) = (&input.notes, input.schema.fields().len());
     let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
     let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
     let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
@@ -484,5 +470,7 @@ fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Ex
     let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
     let place_all = |key: &Vec<usize>| key.iter().map(|c| places(*c).next()).collect::<Option<Vec<_>>>();
     let keys = before.keys.iter().filter_map(place_all).collect();
-    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, bound: None }
+    let all_kept = taken.iter().flatten().collect::<BTreeSet<_>>().len() == width;
+    let net = before.net && all_kept;
+    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, net, bound: None }
 }

@@ -9,7 +9,8 @@ use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, LogicalPlan, Operator};
 
-use super::compile::physical;
+use super::compile::{CompileOptions, physical};
+use super::source::is_normalised;
 use super::table::{ColumnOrigin, StreamTable, TableWatermark};
 use crate::operator::watermark::{WatermarkRule, WatermarkStrategy};
 use crate::runtime::circuit::SourceSpec;
@@ -99,7 +100,7 @@ fn column_expr(table: &StreamTable, column: usize) -> Expr {
 
 impl Scans {
     /// Goes through all plans.
-    pub fn collect(plans: &[LogicalPlan], narrowed: Narrowed) -> Result<Self> {
+    pub fn collect(plans: &[LogicalPlan], narrowed: Narrowed, options: CompileOptions) -> Result<Self> {
         let mut columns: HashMap<usize, BTreeSet<usize>> = HashMap::new();
         for_each_scan(plans, |scan| {
             let table = table_of(scan)?;
@@ -108,6 +109,9 @@ impl Scans {
                 for column in expr.column_refs() {
                     needed.insert(table.descriptor.schema.index_of(&column.name)?);
                 }
+            }
+            if is_normalised(&table.descriptor, table.connector.as_ref(), options)? {
+                needed.extend(&table.descriptor.primary_key);
             }
             Ok(())
         })?;

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use arrow::compute::concat_batches;
-
-use super::circuit::{Circuit, NodeKind};
+use super::circuit::{Changelog, Circuit, NodeKind};
 use super::exchange::GONE;
 use super::metrics::Metrics;
 use super::worker::{CircuitTime, Worker, WorkerState};
-use crate::change::{ChangeBatch, Watermark};
+use crate::change::{ChangeBatch, RowKind, Watermark};
 use crate::operator::watermark::WatermarkAssigner;
 use crate::state::place;
 use crate::{Error, Result};
@@ -65,6 +63,8 @@ pub struct Snapshot {
 pub struct Executor {
     circuit: Arc<Circuit>,
     assigners: Vec<Option<WatermarkAssigner>>,
+    /// By source: whether its rows only come.
+    appends: Vec<bool>,
     /// The watermark that each node has given so far.
     watermarks: Vec<Watermark>,
     team: Team,
@@ -115,7 +115,13 @@ impl Executor {
         };
         let assigners = circuit.sources.iter().map(|s| s.watermark.clone().map(WatermarkAssigner::new)).collect();
         let watermarks = vec![Watermark::MIN; circuit.nodes.len()];
-        Ok(Self { circuit, assigners, watermarks, team, metrics, failed: None })
+        let mut appends = vec![true; circuit.sources.len()];
+        for node in &circuit.nodes {
+            if let NodeKind::Source(i) = node.kind {
+                appends[i] = node.notes.changelog == Changelog::Append;
+            }
+        }
+        Ok(Self { circuit, assigners, appends, watermarks, team, metrics, failed: None })
     }
 
     /// The circuit.
@@ -150,6 +156,9 @@ impl Executor {
         batches.resize_with(self.circuit.sources.len(), Vec::new);
         for (source, batches) in batches.iter_mut().enumerate() {
             *batches = join_small(std::mem::take(batches))?;
+            if self.appends[source] {
+                self.check_appends(source, batches)?;
+            }
             if let Some(assigner) = &mut self.assigners[source] {
                 batches.iter_mut().try_for_each(|b| assigner.assign(b))?;
             }
@@ -162,6 +171,20 @@ impl Executor {
             Team::Threads(threads) => step_threads(threads, batches, &time, self.circuit.sinks.len())?,
         };
         Ok(StepOutput { sinks })
+    }
+
+    /// Holds a source to what it said when the circuit was planned: operators rely on it.
+    fn check_appends(&self, source: usize, batches: &mut [ChangeBatch]) -> Result<()> {
+        for batch in batches {
+            let Some(kinds) = batch.kinds.take() else { continue };
+            if let Some(kind) = kinds.iter().find(|k| **k != RowKind::Insert) {
+                let table = &self.circuit.sources[source].table.name;
+                let message =
+                    format!("the source of table '{table}' gave a change of kind {kind}, and is to give new rows");
+                return Err(Error::Execution(message));
+            }
+        }
+        Ok(())
     }
 
     /// Moves every node's watermark on: a source's own, else the least of the inputs that are not idle.
@@ -274,8 +297,7 @@ fn join_small(batches: Vec<ChangeBatch>) -> Result<Vec<ChangeBatch>> {
     let mut run: Vec<ChangeBatch> = Vec::new();
     let mut rows = 0;
     for batch in batches {
-        let plain = batch.kinds.is_none() && batch.watermarks.is_none();
-        if !plain || batch.num_rows() >= JOIN_BELOW_ROWS {
+        if batch.watermarks.is_some() || batch.num_rows() >= JOIN_BELOW_ROWS {
             flush(&mut run, &mut joined)?;
             rows = 0;
             joined.push(batch);
@@ -293,15 +315,9 @@ fn join_small(batches: Vec<ChangeBatch>) -> Result<Vec<ChangeBatch>> {
 }
 
 fn flush(run: &mut Vec<ChangeBatch>, joined: &mut Vec<ChangeBatch>) -> Result<()> {
-    match run.as_slice() {
-        [] => {}
-        [one] => joined.push(one.clone()),
-        many => {
-            let rows: Vec<_> = many.iter().map(|b| &b.rows).collect();
-            joined.push(ChangeBatch::append(concat_batches(&many[0].rows.schema(), rows)?));
-        }
+    if !run.is_empty() {
+        joined.push(ChangeBatch::concat(std::mem::take(run))?);
     }
-    run.clear();
     Ok(())
 }
 

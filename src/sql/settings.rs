@@ -29,6 +29,8 @@ impl Settings {
             }
             keys::TIME_ZONE => check(key, value, "a time zone such as 'Europe/Berlin'", zone(value).is_some())?,
             keys::IDLE_TIMEOUT => check(key, value, "a time span such as '10 s'", duration(value).is_some())?,
+            keys::STATE_TTL => check(key, value, "a time span such as '1 h'", duration(value).is_some())?,
+            keys::CDC_DUPLICATES => check(key, value, "true or false", boolean(value).is_some())?,
             keys::PIPELINE_NAME => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
@@ -72,6 +74,16 @@ impl Settings {
         duration(self.get(keys::IDLE_TIMEOUT)?).filter(|d| !d.is_zero())
     }
 
+    /// `table.exec.state.ttl`: after what time without a row state is let go; `None`: never.
+    pub fn state_ttl(&self) -> Option<Duration> {
+        duration(self.get(keys::STATE_TTL)?).filter(|d| d.as_millis() > 0)
+    }
+
+    /// `table.exec.source.cdc-events-duplicate`: whether sources of changes may give a change more than once.
+    pub fn cdc_events_duplicate(&self) -> bool {
+        self.get(keys::CDC_DUPLICATES).and_then(boolean).unwrap_or(false)
+    }
+
     /// `pipeline.name`: what the job is to be called.
     pub fn pipeline_name(&self) -> Option<&str> {
         self.get(keys::PIPELINE_NAME)
@@ -96,6 +108,10 @@ fn unknown(key: &str) -> String {
 
 fn positive(value: &str) -> Option<usize> {
     value.trim().parse().ok().filter(|n| *n > 0)
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    value.trim().to_ascii_lowercase().parse().ok()
 }
 
 fn duration(value: &str) -> Option<Duration> {
@@ -132,6 +148,13 @@ mod tests {
         assert!(settings.set("table.local-time-zone", "Europe/Berln").is_err());
         assert_eq!(settings.set("table.exec.source.idle-timeout", "10 s"), Ok(None));
         assert_eq!(settings.idle_timeout(), Some(Duration::from_secs(10)));
+        assert_eq!(settings.set("table.exec.state.ttl", "36 s"), Ok(None));
+        assert_eq!(settings.state_ttl(), Some(Duration::from_secs(36)));
+        assert_eq!(settings.set("table.exec.state.ttl", "0"), Ok(None));
+        assert_eq!(settings.state_ttl(), None);
+        assert!(settings.set("table.exec.state.ttl", "soon").is_err());
+        assert_eq!(settings.set("table.exec.source.cdc-events-duplicate", "TRUE"), Ok(None));
+        assert!(settings.cdc_events_duplicate());
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Multisets of rows.
 
-use std::collections::HashMap;
-
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, make_comparator};
 use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::SchemaRef;
@@ -131,16 +129,25 @@ impl Multiset {
 
     /// Takes rows of one hash for equal, as they almost always are.
     fn find_by_hash(&self, incoming: &mut Incoming) {
-        let mut fresh_by_hash: HashMap<u64, u32> = HashMap::new();
-        for (row, hash) in (0u32..).zip(&incoming.hashes) {
-            let known = self.index.find(*hash, |entry| self.hashes[*entry as usize] == *hash);
-            let entry = known.copied().unwrap_or_else(|| {
-                *fresh_by_hash.entry(*hash).or_insert_with(|| {
-                    incoming.fresh.push(row);
-                    incoming.base + incoming.fresh.len() as u32 - 1
-                })
-            });
-            incoming.entries.push(entry);
+        let Incoming { hashes, entries, fresh, base, .. } = incoming;
+        let mut index: HashTable<u32> = HashTable::new();
+        entries.reserve(hashes.len());
+        for (row, hash) in (0u32..).zip(hashes.iter()) {
+            if let Some(known) = self.index.find(*hash, |entry| self.hashes[*entry as usize] == *hash) {
+                entries.push(*known);
+                continue;
+            }
+            let hash_of = |new: &u32| hashes[fresh[*new as usize] as usize];
+            let new = match index.find(*hash, |new| hash_of(new) == *hash) {
+                Some(new) => *new,
+                None => {
+                    let new = fresh.len() as u32;
+                    fresh.push(row);
+                    index.insert_unique(*hash, new, |new| hashes[fresh[*new as usize] as usize]);
+                    new
+                }
+            };
+            entries.push(*base + new);
         }
     }
 
@@ -208,6 +215,11 @@ impl Multiset {
     /// How often an entry's row is there. At 0 it may come back under the same number.
     pub fn weight(&self, entry: u32) -> u32 {
         self.weights.get(entry as usize).copied().unwrap_or(0)
+    }
+
+    /// A hash of an entry's row: the same in every run, whatever else was in it before.
+    pub fn hash(&self, entry: u32) -> u64 {
+        self.hashes.get(entry as usize).copied().unwrap_or(0)
     }
 
     /// Takes a row away as often as it is there.

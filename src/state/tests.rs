@@ -112,6 +112,47 @@ fn keys_have_one_number_each() {
 }
 
 #[test]
+fn packed_keys_have_one_number_each() {
+    for seed in 0..60 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let types = [DataType::Int8, DataType::Int32, DataType::Int64, DataType::Date32, DataType::Int16];
+        let count = rng.random_range(1..4);
+        let fields = (0..count).map(|i| Field::new(format!("k{i}"), types[rng.random_range(0..5)].clone(), true));
+        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut keys = Keys::try_new(Arc::clone(&schema)).unwrap();
+        let mut model: HashMap<String, u32> = HashMap::new();
+        let mut ids = Vec::new();
+        let nulls_from = rng.random_range(0..10);
+        for round in 0..15 {
+            let rows = rng.random_range(0..60);
+            let mut column = |field: &Field| {
+                let values: Int64Array = (0..rows)
+                    .map(|_| (round < nulls_from || rng.random_bool(0.8)).then(|| rng.random_range(-2..3)))
+                    .collect();
+                // Whatever stands below a NULL: arrow's cast leaves it there.
+                let narrow = arrow::compute::cast(&values, &DataType::Int32).unwrap();
+                arrow::compute::cast(&narrow, field.data_type()).unwrap()
+            };
+            let columns: Vec<ArrayRef> = schema.fields().iter().map(|f| column(f)).collect();
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+            keys.intern(batch.columns(), rows, &mut ids).unwrap();
+            let taken = RecordBatch::try_new(Arc::clone(&schema), keys.take(&ids).unwrap()).unwrap();
+            let text = |rows: &RecordBatch, row| format!("{:?}", rows.slice(row, 1).columns());
+            for (row, id) in ids.iter().enumerate() {
+                assert_eq!(*model.entry(text(&batch, row)).or_insert(*id), *id, "seed {seed}");
+                assert_eq!(text(&taken, row), text(&batch, row), "seed {seed}");
+            }
+            assert_eq!(keys.len(), model.len(), "seed {seed}");
+            if rng.random_bool(0.2) {
+                let remap = keys.retain(|id| id % 3 != 0).unwrap();
+                model = model.into_iter().filter_map(|(row, id)| Some((row, remap.get(id)?))).collect();
+            }
+        }
+        assert_eq!(keys.freeze().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), model.len());
+    }
+}
+
+#[test]
 fn without_columns_there_is_one_key() {
     let mut keys = Keys::try_new(Arc::new(Schema::empty())).unwrap();
     let mut ids = vec![7];

@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use self::slices::Slices;
 pub use super::grouped::Aggregate;
 use super::grouped::{Grouped, Grouping};
+use super::late::{in_order, sorted};
 use super::window::{Window, WindowSpec};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, WallClock, rowtime_millis};
@@ -387,28 +388,6 @@ fn repeated(time: i64, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
         return Err(Error::internal(format!("a window column of type {data_type}")));
     };
     Ok(Arc::new(TimestampMillisecondArray::from_value(time, rows).with_timezone_opt(zone.clone())))
-}
-
-/// Whether the watermarks of some batches' rows never fall from one batch to the next.
-fn in_order(batches: &[ChangeBatch]) -> bool {
-    let mut reached = i64::MIN;
-    batches.iter().filter_map(|b| b.watermarks.as_ref()).all(|w| {
-        let before = reached;
-        reached = w.values().last().copied().unwrap_or(before);
-        w.values().first().is_none_or(|first| before <= *first)
-    })
-}
-
-/// The rows of some batches in the order of their watermarks, which is that of their arrival.
-fn sorted(batches: &[ChangeBatch]) -> Result<Option<ChangeBatch>> {
-    let Some(first) = batches.first() else { return Ok(None) };
-    let rows = concat_batches(&first.schema(), batches.iter().map(|b| &b.rows))?;
-    let marks = batches.iter().filter_map(|b| b.watermarks.as_ref()).flat_map(|w| w.values().to_vec());
-    let marks: Vec<i64> = marks.collect();
-    let mut order: Vec<u32> = (0u32..).take(marks.len()).collect();
-    order.sort_by_key(|row| marks[*row as usize]);
-    let all = ChangeBatch { rows, kinds: None, watermarks: Some(Int64Array::from(marks)) };
-    all.take(&UInt32Array::from(order)).map(Some)
 }
 
 fn int64(array: &ArrayRef) -> Result<&Int64Array> {

@@ -5,8 +5,10 @@ pub(super) const TIME_ZONE: &str = "table.local-time-zone";
 pub(super) const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 pub(super) const PIPELINE_NAME: &str = "pipeline.name";
 pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
+pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
+pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
 
-const OURS: [&str; 5] = [PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS];
+const OURS: [&str; 7] = [PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS, STATE_TTL, CDC_DUPLICATES];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.
 pub(super) fn is_flinks(key: &str) -> bool {
@@ -45,7 +47,7 @@ const FAMILIES: [&str; 19] = [
     "yarn.",
 ];
 
-const FLINK: [&str; 109] = [
+const FLINK: [&str; 107] = [
     "execution.attached",
     "execution.batch-shuffle-mode",
     "execution.buffer-timeout",
@@ -138,8 +140,6 @@ const FLINK: [&str; 109] = [
     "table.exec.sink.rowtime-inserter",
     "table.exec.sink.type-length-enforcer",
     "table.exec.sink.upsert-materialize",
-    "table.exec.source.cdc-events-duplicate",
-    "table.exec.state.ttl",
     "table.exec.uid.generation",
     "table.exec.window-agg.buffer-size-limit",
     "table.generated-code.max-length",

@@ -118,7 +118,7 @@ fn the_sessions_zone_reaches_tables_declared_before() {
     .unwrap();
     let expected = DataType::Timestamp(TimeUnit::Millisecond, Some("Asia/Tokyo".into()));
     assert_eq!(session.table("t").unwrap().schema.field(0).data_type(), &expected);
-    let set = run(&mut session, "SET 'table.exec.state.ttl' = '1 h'");
+    let set = run(&mut session, "SET 'table.exec.mini-batch.size' = '10'");
     assert!(matches!(set, Ok(Outcome::Done { notes }) if notes.len() == 1));
     assert_eq!(rows(&mut session, "SET").len(), 2);
     run(&mut session, "RESET").unwrap();

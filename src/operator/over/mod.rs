@@ -1,0 +1,26 @@
+//! OVER: functions over the rows around each row.
+//!
+//! On a time attribute, rows go out once, when their time has come ([`OverAggregate`]). Over everything else a row's results
+//! change as other rows come and go ([`OverUpdating`]).
+
+mod aggregate;
+mod evaluate;
+mod forget;
+mod frame;
+mod function;
+mod net;
+mod order;
+mod partition;
+mod persist;
+mod rows;
+mod ties;
+mod updating;
+mod waiting;
+
+pub use aggregate::{OverAggregate, OverTime};
+pub use frame::Frame;
+pub use function::{AggregateCall, OverCall, OverFunction};
+pub use updating::OverUpdating;
+
+#[cfg(test)]
+mod tests;

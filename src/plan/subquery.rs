@@ -1,0 +1,123 @@
+//! Subqueries in expressions: what DataFusion's rules for them leave open.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DFSchemaRef, Result, plan_err};
+use datafusion_expr::logical_plan::{Join, Projection, Subquery};
+use datafusion_expr::utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned};
+use datafusion_expr::{BinaryExpr, Expr, Extension, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
+use datafusion_optimizer::optimizer::ApplyOrder;
+use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
+
+/// Gives `NOT IN` its three values where it is not by one plain equality of both sides.
+///
+/// DataFusion marks the anti join of a `NOT IN` as null-aware, the equality of both sides standing first in its condition. What
+/// that means is settled only where it stands alone; with a correlation beside it, a row is out when some row of the
+/// subquery *for it* is equal or not known to be unequal. So the equality becomes a condition that is true there, and the join an
+/// ordinary one.
+#[derive(Debug)]
+pub(super) struct NotInRule;
+
+impl OptimizerRule for NotInRule {
+    fn name(&self) -> &str {
+        "not_in"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Join(join) if join.null_aware && join.on.is_empty() => spell_out(join),
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+fn spell_out(join: Join) -> Result<Transformed<LogicalPlan>> {
+    let mut conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+    let Some(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })) = conditions.first().cloned() else {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    };
+    let pair = find_valid_equijoin_key_pair(&left, &right, join.left.schema(), join.right.schema())?;
+    if conditions.len() == 1 && pair.is_some() {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    conditions[0] = conditions[0].clone().is_not_false();
+    let filter = conjunction(conditions);
+    Ok(Transformed::yes(LogicalPlan::Join(Join { filter, null_aware: false, ..join })))
+}
+
+/// Has each uncorrelated scalar subquery watched that could give more than one row. Correlated ones cannot: they are aggregates.
+pub(super) fn assert_single_rows(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|e| match e {
+                Expr::ScalarSubquery(query) if needs_watching(&query) => {
+                    let subquery = Arc::new(watched(Arc::clone(&query.subquery))?);
+                    Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery, ..query })))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })
+    })?;
+    Ok(plan.data)
+}
+
+/// The projection is there for DataFusion, which takes a subquery's expression from it.
+fn watched(input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
+    let columns = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let node = LogicalPlan::Extension(Extension { node: Arc::new(SingleRowNode { input }) });
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(node))?))
+}
+
+fn needs_watching(query: &Subquery) -> bool {
+    query.outer_ref_columns.is_empty() && query.subquery.max_rows().is_none_or(|rows| rows > 1)
+}
+
+/// A scalar subquery's rows, of which there must be one at most.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub(super) struct SingleRowNode {
+    /// The subquery.
+    pub input: Arc<LogicalPlan>,
+}
+
+impl UserDefinedLogicalNodeCore for SingleRowNode {
+    fn name(&self) -> &str {
+        "SingleRow"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        match inputs.into_iter().next() {
+            Some(input) => Ok(Self { input: Arc::new(input) }),
+            None => plan_err!("a single row of nothing"),
+        }
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![output_columns.to_vec()])
+    }
+}
