@@ -9,6 +9,7 @@ use datafusion_physical_expr::expressions::Column;
 
 use super::aggregate::{Keys, grouping_sets, lower_aggregate, prepare};
 use super::compile::Compiler;
+use super::ttl;
 use crate::operator::group_aggregate::{Aggregate, GroupAggregateFactory, Keeping, keeping};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 use crate::{Error, Result};
@@ -26,7 +27,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate, all: 
     let node = compiler.circuit.node(exchanged);
     let (before, changelog) = (Arc::clone(&node.schema), node.notes.changelog);
     let schema = result_schema(aggregate, &before, &prepared.keys, &aggregates)?;
-    let ttl = compiler.state_ttl(&aggregate.input);
+    let state_ttl = compiler.state_ttl(&aggregate.input);
     let changing = changelog != Changelog::Append;
     let key_names: Vec<&str> = prepared.keys.iter().map(|k| before.field(*k).name().as_str()).collect();
     let shown: Vec<String> = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect();
@@ -35,11 +36,17 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate, all: 
         // Without aggregates there is nothing to update: what has come once stays.
         changelog: if aggregates.is_empty() { changelog } else { Changelog::Retract },
         keys: vec![(0..prepared.keys.len()).collect()],
-        bound: Some(bound(&key_names, aggregates.iter().zip(&shown), changing, ttl)),
+        bound: Some(bound(&key_names, aggregates.iter().zip(&shown), changing, state_ttl)),
         ..NodeNotes::default()
     };
-    let keys = prepared.keys;
-    let factory = GroupAggregateFactory { keys, aggregates, input: before, schema: Arc::clone(&schema), changing, ttl };
+    let factory = GroupAggregateFactory {
+        keys: prepared.keys,
+        aggregates,
+        input: before,
+        schema: Arc::clone(&schema),
+        changing,
+        ttl: state_ttl,
+    };
     Ok(compiler.operator(factory, vec![exchanged], schema, notes))
 }
 
@@ -91,15 +98,5 @@ fn bound<'a>(
             parts.push(more);
         }
     }
-    if let Some(ttl) = ttl {
-        parts.push(format!("state TTL {}", shown_time(ttl)));
-    }
-    parts.join(", ")
-}
-
-/// Milliseconds in the largest unit that they are whole numbers of.
-fn shown_time(millis: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")];
-    let whole = units.iter().find(|(unit, _)| millis % unit == 0);
-    whole.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
+    parts.join(", ") + &ttl::shown(ttl)
 }

@@ -51,7 +51,7 @@ fn circuit(query: &str, options: CompileOptions) -> Arc<Circuit> {
     let mut session = Session::new(connectors);
     session.execute(&parse_script(BIDS).unwrap()[0]).unwrap();
     let Outcome::Query(query) = session.execute(&parse_script(query).unwrap()[0]).unwrap() else { panic!("no query") };
-    Arc::new(compile(vec![Query { plan: query.plan, target: None }], options).unwrap())
+    Arc::new(compile(vec![Query { plan: query.plan, target: None, state_ttls: query.state_ttls }], options).unwrap())
 }
 
 /// What a query gives for steps of bids at some times, step by step.
@@ -179,7 +179,7 @@ fn plans_tell_what_bounds_the_state() {
 
 #[test]
 fn groups_that_nobody_touches_are_forgotten() {
-    let options = CompileOptions { state_ttl: Some(1000) };
+    let options = CompileOptions { state_ttl: Some(1000), ..CompileOptions::default() };
     let one: &[Bid] = &[(Some(1), Some("ann"), Some(10))];
     let two: &[Bid] = &[(Some(2), Some("bob"), Some(5))];
     let query =
