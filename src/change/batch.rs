@@ -45,6 +45,16 @@ impl std::fmt::Display for RowKind {
     }
 }
 
+/// The rows at `indices`, in that order; also of rows without columns, of which Arrow does not know how many there are.
+///
+/// # Errors
+/// When an index is out of bounds.
+pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().map(|c| take(c, indices, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
+}
+
 /// The kinds of a batch's rows.
 pub type RowKinds = Arc<[RowKind]>;
 
@@ -117,7 +127,7 @@ impl ChangeBatch {
     /// # Errors
     /// When an index is out of bounds.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self> {
-        let rows = take_record_batch(&self.rows, indices)?;
+        let rows = take_rows(&self.rows, indices)?;
         let kinds = self.kinds.as_ref().map(|k| indices.values().iter().map(|i| k[*i as usize]).collect());
         let watermarks = match &self.watermarks {
             Some(w) => {

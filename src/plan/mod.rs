@@ -6,6 +6,7 @@ mod constant;
 mod explain;
 mod global;
 mod join;
+mod membership;
 mod narrow;
 mod optimize;
 mod rank;

@@ -77,7 +77,10 @@ fn attempt(seed: u64) -> Option<String> {
             let (case, failure) = case.shrunk(failure);
             Some(format!("{case}\n  {failure}"))
         }
-        Ok(Err(refusal)) if refusal.starts_with("not supported") => None,
+        Ok(Err(refusal)) if refusal.starts_with("not supported") => {
+            eprintln!("seed {seed} is refused: {refusal}");
+            None
+        }
         Ok(Err(refusal)) => Some(format!("  refused: {refusal}")),
         Err(panic) => Some(format!("  panic while planning: {}", panic_text(panic.as_ref()))),
     }
