@@ -13,6 +13,7 @@
 pub mod calc;
 pub mod deduplicate;
 pub mod expand;
+pub mod group_aggregate;
 mod grouped;
 pub mod join;
 mod late;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -14,7 +14,7 @@ use super::scan::Scans;
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, join, narrow, optimize, rank, refuse, scan, sort};
+use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -137,6 +137,7 @@ impl Compiler {
             }
             LogicalPlan::Aggregate(a) => aggregate::lower(self, a),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            LogicalPlan::Window(window) => over::lower(self, window),
             LogicalPlan::Values(values) => {
                 let rows = super::constant::evaluate_rows(&values.values, values.schema.inner())?;
                 Ok(self.constant(rows))

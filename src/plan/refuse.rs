@@ -11,7 +11,6 @@ pub(super) fn plan(plan: &LogicalPlan) -> Error {
         LogicalPlan::Sort(_) => "ORDER BY: sorting is not planned yet",
         LogicalPlan::Limit(_) => "LIMIT: limiting is not planned yet",
         LogicalPlan::Distinct(_) => "DISTINCT: rows made distinct without a window are not planned yet",
-        LogicalPlan::Window(_) => "OVER: OVER aggregates are not planned yet",
         LogicalPlan::Aggregate(_) => {
             "GROUP BY: aggregates without a window are not planned yet; group by window_start and window_end of a window \
              function"
@@ -32,7 +31,6 @@ pub(super) fn expression(expr: &Expr) -> Result<()> {
             Expr::Exists(_) => Some("EXISTS: subqueries in expressions are not planned yet"),
             Expr::ScalarSubquery(_) => Some("SELECT: subqueries in expressions are not planned yet"),
             Expr::OuterReferenceColumn(..) => Some("SELECT: correlated subqueries are not planned yet"),
-            Expr::WindowFunction(_) => Some("OVER: OVER aggregates are not planned yet"),
             _ => return Ok(TreeNodeRecursion::Continue),
         };
         Ok(TreeNodeRecursion::Stop)

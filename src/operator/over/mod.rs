@@ -21,3 +21,6 @@ pub use aggregate::{OverAggregate, OverTime};
 pub use frame::Frame;
 pub use function::{AggregateCall, OverCall, OverFunction};
 pub use updating::OverUpdating;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use datafusion_expr::expr::{NullTreatment, ScalarFunction};
 use datafusion_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawDictionaryExpr, RawFieldAccessExpr, RawWindowExpr,
 };
-use datafusion_expr::{Expr, GetFieldAccess, ScalarUDF, WindowFunctionDefinition, lit};
+use datafusion_expr::{Expr, GetFieldAccess, ScalarUDF, lit};
 use datafusion_functions_nested::expr_fn::{array_element, make_array};
 use datafusion_functions_nested::map::map_udf;
 
@@ -87,13 +87,11 @@ impl ExprPlanner for FlinkPlanner {
     }
 
     fn plan_window(&self, mut expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
-        if let WindowFunctionDefinition::AggregateUDF(f) = &expr.func_def {
-            if ignores_nulls(f.name()) {
-                expr.null_treatment.get_or_insert(NullTreatment::IgnoreNulls);
-            }
-            if is_listagg(f.name()) && expr.args.len() == 1 {
-                expr.args.push(lit(","));
-            }
+        if ignores_nulls(expr.func_def.name()) {
+            expr.null_treatment.get_or_insert(NullTreatment::IgnoreNulls);
+        }
+        if is_listagg(expr.func_def.name()) && expr.args.len() == 1 {
+            expr.args.push(lit(","));
         }
         Ok(PlannerResult::Original(expr))
     }
