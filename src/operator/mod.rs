@@ -20,6 +20,7 @@ mod late;
 pub mod limit;
 pub mod normalize;
 pub mod over;
+pub mod set_operation;
 pub mod single_row;
 pub mod sort;
 pub mod top_n;

@@ -11,6 +11,7 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::set_operation::{self, SetOperationNode};
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::window_tvf::WindowTvf;
@@ -115,7 +116,7 @@ impl Compiler {
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                LogicalPlan::Filter(f) => match rank::recognise(f)? {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
@@ -125,7 +126,7 @@ impl Compiler {
                 }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => match rank::recognise(f) {
+            LogicalPlan::Filter(f) => match rank::recognise(f)? {
                 Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
                 None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
             },
@@ -159,6 +160,9 @@ impl Compiler {
                 let node = e.node.as_any();
                 if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
                     return self.window_assign(tvf);
+                }
+                if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
+                    return set_operation::lower(self, operation);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),

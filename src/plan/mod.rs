@@ -14,6 +14,7 @@ mod over;
 mod rank;
 mod refuse;
 mod scan;
+mod set_operation;
 mod sort;
 mod source;
 mod subquery;

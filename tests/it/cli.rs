@@ -119,13 +119,10 @@ fn errors_in_sql_name_their_place_and_mark_it() {
 
 #[test]
 fn what_is_not_planned_is_refused_by_name() {
-    let table = "CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');\n";
-    for (query, column, name) in [
-        ("SELECT a FROM t ORDER BY a", 17, "ORDER BY"),
-        ("SELECT a FROM t LIMIT 1", 17, "LIMIT"),
-        ("SELECT COUNT(*) FROM t GROUP BY a", 24, "GROUP BY"),
-        ("SELECT x.a FROM t AS x JOIN t AS y ON x.a = y.a", 24, "JOIN"),
-    ] {
+    let table = "CREATE TABLE t (a INT) WITH ('connector' = 'datagen');\n";
+    for (query, column, name) in
+        [("SELECT a FROM t ORDER BY a", 17, "ORDER BY"), ("SELECT a, EXISTS (SELECT a FROM t) FROM t", 11, "EXISTS")]
+    {
         let error = with_script(&["check", "-"], &format!("{table}{query}")).failed();
         assert!(error.starts_with(&format!("error: line 2, column {column}: not supported: {name}")), "{error}");
     }
