@@ -1,6 +1,8 @@
 //! `IN` and `NOT IN` with a subquery where they are only a part of a condition.
 //!
 //! DataFusion makes a mark of them that is false where SQL does not know. Here they become EXISTS, which is always known.
+//! So does a `NOT IN` that refers to the query around: DataFusion takes a correlation that says the same as the membership
+//! for the same.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,7 +21,9 @@ pub(super) fn spell_out(plan: LogicalPlan) -> Result<LogicalPlan> {
             let schema = Arc::clone(filter.input.schema());
             let conditions = split_conjunction_owned(filter.predicate).into_iter();
             let conditions = conditions.map(|c| match c {
-                alone @ Expr::InSubquery(_) => Ok(alone),
+                Expr::InSubquery(alone) if !alone.negated || alone.subquery.outer_ref_columns.is_empty() => {
+                    Ok(Expr::InSubquery(alone))
+                }
                 other => in_condition(other, &schema, true),
             });
             let Some(predicate) = conjunction(conditions.collect::<Result<Vec<_>>>()?) else {

@@ -10,13 +10,16 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::TaskContext;
 use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Projection, Subquery, TableScan};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit, when};
+use datafusion::logical_expr::logical_plan::{
+    Aggregate, Filter, Join, JoinConstraint, Projection, Subquery, TableScan,
+};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit, when};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
@@ -108,9 +111,42 @@ fn lower(plan: LogicalPlan, tables: &mut HashMap<String, Arc<Contents>>) -> Resu
             let predicate = f.predicate.clone().transform_up(|e| not_in(e, &schema))?.data;
             Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, Arc::clone(&f.input))?))
         }
+        LogicalPlan::Join(join) if counts_copies(join) => Transformed::yes(numbered(join)?),
         // What may be NULL below may have changed.
         _ => Transformed::yes(plan.recompute_schema()?),
     })
+}
+
+/// INTERSECT ALL and EXCEPT ALL come as joins by all columns that are wrong where the left side has rows twice.
+fn counts_copies(join: &Join) -> bool {
+    let kind = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti);
+    kind && join.null_equality == NullEquality::NullEqualsNull && !matches!(*join.left, LogicalPlan::Distinct(_))
+}
+
+/// The same join with equal rows numbered on both sides: the first joins the first, the second the second.
+fn numbered(join: &Join) -> Result<LogicalPlan> {
+    let side = |input: &LogicalPlan| -> Result<LogicalPlan> {
+        let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let copy = row_number().partition_by(columns.clone()).build()?.alias("__copy");
+        let windowed = LogicalPlanBuilder::from(input.clone()).window(vec![copy])?.build()?;
+        let copy = windowed.schema().columns().pop().map(Expr::Column).unwrap().alias("__copy");
+        LogicalPlanBuilder::from(windowed).project(columns.into_iter().chain([copy]))?.build()
+    };
+    let (left, right) = (side(&join.left)?, side(&join.right)?);
+    let copies = (Expr::Column(Column::from_name("__copy")), Expr::Column(Column::from_name("__copy")));
+    let on = join.on.iter().cloned().chain([copies]).collect();
+    let joined = Join::try_new(
+        Arc::new(left),
+        Arc::new(right),
+        on,
+        None,
+        join.join_type,
+        JoinConstraint::On,
+        NullEquality::NullEqualsNull,
+        false,
+    )?;
+    let columns = join.left.schema().columns().into_iter().map(Expr::Column);
+    LogicalPlanBuilder::from(LogicalPlan::Join(joined)).project(columns)?.build()
 }
 
 /// `x NOT IN (…)`, which DataFusion does not plan with references to the query around, as NOT EXISTS with a row for which
