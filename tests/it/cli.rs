@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millstream");
 /// Those of `queries/` whose results are committed beside them.
-const ANSWERED: [&str; 3] = ["sensor_anomalies", "shop_counters", "payments_per_card"];
+const ANSWERED: [&str; 4] = ["sensor_anomalies", "shop_counters", "payments_per_card", "ledger"];
 
 /// What a run of the binary came to.
 #[derive(Debug)]
@@ -97,8 +97,8 @@ fn every_query_is_checked_and_explained() {
 fn nexmark_queries_run() {
     for path in scripts("queries/nexmark") {
         let text = std::fs::read_to_string(&path).unwrap();
-        let short = text.replace("'events.num' = '1000000'", "'events.num' = '5000'");
-        assert_ne!(text, short, "{path:?}");
+        let (before, from) = text.split_once("'events.num' = '").unwrap();
+        let short = format!("{before}'events.num' = '5000{}", from.trim_start_matches(|c: char| c.is_ascii_digit()));
         let ran = with_script(&["run", "-", "--parallelism", "2"], &short);
         assert_eq!((ran.err.as_str(), ran.out.as_str(), ran.code), ("", "", Some(0)), "{path:?}");
     }

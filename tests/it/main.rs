@@ -10,4 +10,5 @@ mod faults;
 mod flink;
 mod fuzz;
 mod law;
+mod nexmark;
 mod rooms;
