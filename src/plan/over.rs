@@ -327,6 +327,52 @@ fn millis_of(span: &ScalarValue) -> Option<i64> {
     .filter(|ms| *ms >= 0)
 }
 
+/// How many rows before and behind a row a function's answer depends on, where that is fixed.
+fn reach_of(call: &Call<'_>, expr: &Arc<dyn WindowExpr>) -> Result<Option<(usize, usize)>> {
+    let params = call.params();
+    let by_frame = || Some((rows_of(&params.window_frame, false)?, rows_of(&params.window_frame, true)?));
+    let name = match &call.function.fun {
+        WindowFunctionDefinition::AggregateUDF(udaf) => {
+            // Sums that slide over other rows are rounded in another way.
+            let rounds = expr.field()?.data_type().is_floating() && !["min", "max"].contains(&udaf.name());
+            return Ok(if rounds { None } else { by_frame() });
+        }
+        WindowFunctionDefinition::WindowUDF(udwf) => udwf.name(),
+    };
+    Ok(match name {
+        "first_value" | "last_value" | "nth_value" => by_frame(),
+        "lag" | "lead" if !call.ignores_nulls() => match params.args.get(1) {
+            None => Some((1, 1)),
+            Some(Expr::Literal(offset, _)) => match offset.cast_to(&DataType::Int64)? {
+                ScalarValue::Int64(Some(n)) => usize::try_from(n.unsigned_abs()).ok().map(|n| (n, n)),
+                _ => Some((1, 1)),
+            },
+            Some(_) => None,
+        },
+        _ => None,
+    }
+    .filter(|(back, ahead): &(usize, usize)| *back.max(ahead) <= MAX_REACH))
+}
+
+/// Windows that reach further are not cut to what they reach.
+const MAX_REACH: usize = 1_000_000;
+
+/// How many rows a frame of rows reaches ahead, or back.
+fn rows_of(frame: &WindowFrame, ahead: bool) -> Option<usize> {
+    let bound = if ahead { &frame.end_bound } else { &frame.start_bound };
+    let rows = |n: &ScalarValue| match n.cast_to(&DataType::UInt64) {
+        Ok(ScalarValue::UInt64(Some(n))) => usize::try_from(n).ok(),
+        _ => None,
+    };
+    match bound {
+        _ if frame.units != WindowFrameUnits::Rows => None,
+        WindowFrameBound::Following(n) if ahead || n.is_null() => rows(n),
+        WindowFrameBound::Preceding(n) if !ahead || n.is_null() => rows(n),
+        _ => Some(0),
+    }
+    .filter(|n| *n <= MAX_REACH)
+}
+
 /// Refuses frames that end before they begin.
 fn check_frame(frame: &WindowFrame) -> Result<()> {
     use WindowFrameBound::{CurrentRow, Following, Preceding};
@@ -410,6 +456,9 @@ impl Over<'_> {
         let order = order.collect::<Result<Vec<_>>>()?;
         let functions = self.calls.iter().map(|call| self.window_expr(call, &mut inputs, &order));
         let functions = functions.collect::<Result<Vec<_>>>()?;
+        let reach = self.calls.iter().zip(&functions).map(|(call, f)| reach_of(call, f));
+        let reach = reach.collect::<Result<Option<Vec<_>>>>()?;
+        let reach = reach.map(|all| all.into_iter().fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1))));
         let types = functions.iter().map(|f| Ok(f.field()?.data_type().clone())).collect::<Result<Vec<_>>>()?;
         let schema = self.schema(&inputs.before, types.into_iter());
         let node = inputs.compute(compiler, node)?;
@@ -427,6 +476,7 @@ impl Over<'_> {
         let factory = OverUpdating {
             keys: self.keys.clone(),
             order,
+            reach,
             functions,
             width: inputs.before.fields().len(),
             by_content,
