@@ -69,7 +69,8 @@ impl Updating {
         at.sort_unstable();
         let mut parts: Vec<Part> = Vec::new();
         for (place, row) in at {
-            let (mut from, mut to) = (place.saturating_sub(ahead), (place + back + 1).min(partition.len()));
+            let end = place + (self.shown[row as usize] as usize).max(1);
+            let (mut from, mut to) = (place.saturating_sub(ahead), (end + back).min(partition.len()));
             // A row that is there more than once is taken whole.
             while from > 0 && from < partition.len() && same(from - 1, from) {
                 from -= 1;
