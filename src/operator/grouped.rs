@@ -34,7 +34,7 @@ pub struct Aggregate {
 
 impl Aggregate {
     /// Arguments and, behind them, what the function's own ORDER BY sorts by.
-    fn inputs(&self) -> impl Iterator<Item = Arc<dyn PhysicalExpr>> {
+    pub(super) fn inputs(&self) -> impl Iterator<Item = Arc<dyn PhysicalExpr>> {
         let ordering = self.function.order_bys().iter().map(|s| Arc::clone(&s.expr)).collect::<Vec<_>>();
         self.function.expressions().into_iter().chain(ordering)
     }

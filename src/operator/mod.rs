@@ -13,12 +13,15 @@
 pub mod calc;
 pub mod deduplicate;
 pub mod expand;
+pub mod group_aggregate;
 mod grouped;
 pub mod join;
 mod late;
 pub mod limit;
+pub mod net;
 pub mod normalize;
 pub mod over;
+pub mod set_operation;
 pub mod single_row;
 pub mod sort;
 pub mod top_n;

@@ -8,17 +8,17 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::logical_plan::Aggregate as LogicalAggregate;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::utils::grouping_set_to_exprlist;
-use datafusion_expr::{Expr, GroupingSet as LogicalSet, LogicalPlan};
+use datafusion_expr::{Expr, GroupingSet as LogicalSet};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::compile::{Compiler, column_index, physical};
-use super::refuse;
+use super::group;
 use super::windowed::{self, WindowColumn};
 use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
 use crate::operator::window_aggregate::{Aggregate, WindowAggregateFactory, WindowOutput, WindowSource};
-use crate::runtime::circuit::{NodeId, NodeNotes};
+use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 use crate::{Error, Result};
 
 /// What an aggregate reads and where its windows come from.
@@ -31,22 +31,25 @@ struct Input {
 }
 
 /// The group expressions of an aggregate, told apart.
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     /// All of them, in the order of the aggregate's schema.
-    all: Vec<&'a Expr>,
+    pub all: Vec<&'a Expr>,
     /// For each, which window column it is, if any.
-    window: Vec<Option<WindowColumn>>,
+    pub window: Vec<Option<WindowColumn>>,
 }
 
 pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Result<NodeId> {
-    let refused = || refuse::plan(&LogicalPlan::Aggregate(aggregate.clone()));
     let all = grouping_set_to_exprlist(&aggregate.group_expr)?;
-    let (input, keys) = match by_slices(compiler, aggregate, &all)? {
-        Some(found) => found,
-        None => by_columns(compiler, aggregate, all)?.ok_or_else(refused)?,
+    let found = match by_slices(compiler, aggregate, &all)? {
+        Some(found) => Some(found),
+        None => by_columns(compiler, aggregate, &all)?,
     };
+    let Some((input, keys)) = found else { return group::lower(compiler, aggregate, all) };
+    if compiler.circuit.node(input.node).notes.changelog != Changelog::Append {
+        return Err(Error::Unsupported("GROUP BY: windows over changing input are not planned yet".into()));
+    }
     let sets = grouping_sets(&aggregate.group_expr, &keys)?;
-    let prepared = prepare(compiler, &input, &keys, sets.as_deref())?;
+    let prepared = prepare(compiler, input.node, &input.schema, &keys, sets.as_deref())?;
     let aggregates =
         aggregate.aggr_expr.iter().map(|e| lower_aggregate(e, &input.schema)).collect::<Result<Vec<_>>>()?;
     let mut outputs = outputs(&keys);
@@ -121,7 +124,7 @@ fn by_slices<'a>(
 fn by_columns<'a>(
     compiler: &mut Compiler,
     aggregate: &LogicalAggregate,
-    all: Vec<&'a Expr>,
+    all: &[&'a Expr],
 ) -> Result<Option<(Input, Keys<'a>)>> {
     let node = compiler.lower(&aggregate.input)?;
     let schema = Arc::clone(aggregate.input.schema());
@@ -138,7 +141,7 @@ fn by_columns<'a>(
         Some(c) if *c == end => Some(WindowColumn::End),
         _ => None,
     });
-    let keys = Keys { window: window.collect(), all };
+    let keys = Keys { window: window.collect(), all: all.to_vec() };
     let windows = WindowSource::Columns { start, end };
     let clock = windowed::clock(&aggregate.input)?;
     let detail = format!("window=[{}, {}]", schema.field(start).name(), schema.field(end).name());
@@ -160,20 +163,26 @@ fn outputs(keys: &Keys) -> Vec<WindowOutput> {
     keys.window.iter().map(output).collect()
 }
 
-struct Prepared {
-    node: NodeId,
+pub(super) struct Prepared {
+    pub node: NodeId,
     /// The key columns; with grouping sets the last is the grouping id.
-    keys: Vec<usize>,
+    pub keys: Vec<usize>,
 }
 
 /// Computes the keys that are no plain columns, and gives each row once for each grouping set.
-fn prepare(compiler: &mut Compiler, input: &Input, keys: &Keys, sets: Option<&[GroupingSet]>) -> Result<Prepared> {
-    let before = Arc::clone(&compiler.circuit.node(input.node).schema);
-    let mut exprs = input.schema.columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
+pub(super) fn prepare(
+    compiler: &mut Compiler,
+    input: NodeId,
+    input_schema: &DFSchema,
+    keys: &Keys,
+    sets: Option<&[GroupingSet]>,
+) -> Result<Prepared> {
+    let before = Arc::clone(&compiler.circuit.node(input).schema);
+    let mut exprs = input_schema.columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
     let mut fields: Vec<FieldRef> = before.fields().iter().cloned().collect();
     let mut columns = Vec::new();
     for (expr, _) in keys.all.iter().zip(&keys.window).filter(|(_, w)| w.is_none()) {
-        let key = physical(expr, &input.schema)?;
+        let key = physical(expr, input_schema)?;
         // A grouping set overwrites its keys: they must not be columns that an aggregate reads.
         match column_index(&key).filter(|_| sets.is_none()) {
             Some(column) => columns.push(column),
@@ -185,9 +194,9 @@ fn prepare(compiler: &mut Compiler, input: &Input, keys: &Keys, sets: Option<&[G
             }
         }
     }
-    let mut node = input.node;
+    let mut node = input;
     if exprs.len() > before.fields().len() {
-        let projection = exprs.iter().map(|e| physical(e, &input.schema)).collect::<Result<Vec<_>>>()?;
+        let projection = exprs.iter().map(|e| physical(e, input_schema)).collect::<Result<Vec<_>>>()?;
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let notes = NodeNotes { detail: "keys".into(), ..compiler.circuit.node(node).notes.clone() };
         let calc = Calc::try_new(&before, None, projection, Arc::clone(&schema))?;
@@ -221,7 +230,7 @@ fn expand(
 }
 
 /// The grouping sets, their masks counted over the keys that are no window columns; `None` for a plain GROUP BY.
-fn grouping_sets(group_expr: &[Expr], keys: &Keys) -> Result<Option<Vec<GroupingSet>>> {
+pub(super) fn grouping_sets(group_expr: &[Expr], keys: &Keys) -> Result<Option<Vec<GroupingSet>>> {
     let Some(Expr::GroupingSet(set)) = group_expr.first() else { return Ok(None) };
     let sets: Vec<Vec<Expr>> = match set {
         LogicalSet::GroupingSets(sets) => sets.clone(),
@@ -256,7 +265,7 @@ fn grouping_sets(group_expr: &[Expr], keys: &Keys) -> Result<Option<Vec<Grouping
     sets.iter().enumerate().map(make).collect::<Result<Vec<_>>>().map(Some)
 }
 
-fn lower_aggregate(expr: &Expr, schema: &DFSchema) -> Result<Aggregate> {
+pub(super) fn lower_aggregate(expr: &Expr, schema: &DFSchema) -> Result<Aggregate> {
     let lowered = LoweredAggregateBuilder::new(
         expr,
         schema,

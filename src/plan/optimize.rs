@@ -17,12 +17,14 @@ use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::optimize_unions::OptimizeUnions;
 use datafusion_optimizer::propagate_empty_relation::PropagateEmptyRelation;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion_optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::subquery::{self, NotInRule};
+use super::{global, set_operation};
 use crate::Result;
 
 /// Optimizes a plan. Left out are the rules that split a DISTINCT aggregate in two (windows would be lost on the way),
@@ -36,6 +38,7 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(NotInRule),
         Arc::new(ScalarSubqueryToJoin::new()),
@@ -55,6 +58,6 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     // Else they are left to a physical planner, which is not ours.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    let plan = subquery::assert_single_rows(plan)?;
-    Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
+    let plan = global::hold(subquery::assert_single_rows(set_operation::rewrite(plan)?)?)?;
+    Ok(global::release(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)?)
 }
