@@ -162,7 +162,7 @@ fn rows_in_order_of_time_go_out_once() {
         "{lines:?}"
     );
     let text = explained(query, true);
-    assert_eq!(text.matches("OverAggregate").count(), 3, "{text}");
+    assert_eq!(text.matches("OverAggregate").count(), 2, "{text}");
     assert!(text.contains("2 rows per distinct (k), and rows ahead of the watermark"), "{text}");
     assert!(!text.contains("retract"), "{text}");
 }
