@@ -153,13 +153,14 @@ impl First {
             }
         }
         self.behind.clear();
+        for rows in due.chunks(BATCH_ROWS) {
+            out.push(self.taken(rows)?);
+        }
+        // Behind the others: their watermarks close windows that these belong to.
         for part in behind.chunks(BATCH_ROWS) {
             let (times, rows): (Vec<i64>, Vec<u32>) = part.iter().copied().unzip();
             let marked = ChangeBatch { watermarks: Some(Int64Array::from(times)), ..self.taken(&rows)? };
             out.push(marked);
-        }
-        for rows in due.chunks(BATCH_ROWS) {
-            out.push(self.taken(rows)?);
         }
         let gone = due.into_iter().chain(behind.into_iter().map(|(_, row)| row));
         gone.for_each(|row| self.store.remove(row));
