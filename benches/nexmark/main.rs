@@ -1,172 +1,235 @@
 //! Nexmark, from batches in memory: this engine beside DataFusion's batch executor.
 //!
-//! `cargo bench --bench nexmark [-- [--events N] [--workers 1,2] [QUERY…]]` prints, for each query in a process of its own: events a second
-//! by the wall, CPU nanoseconds an event, and the peak of memory above the input's; for the engine on one worker and on two,
-//! and for DataFusion's batch run of the same question over the same batches, on one partition.
+//! ```text
+//! cargo bench --bench nexmark -- [--events N] [--workers 1,2] [--step-batches N] [QUERY…]
+//! cargo bench --bench nexmark -- --scale [--workers 1] [--step-batches N] [QUERY…]
+//! ```
+//!
+//! The first prints, for each query in a process of its own: events a second by the wall, CPU nanoseconds an event, those of
+//! DataFusion's batch run of the question of the final answer over the same batches on one partition, what we want it to cost,
+//! and the peak of memory above the input's. Then, for each operator that keeps state or takes a nanosecond an event: its rows,
+//! its time, and its state at the end of the input in rows, bytes and bytes a row. A run counts only if the changes it gave,
+//! folded, are as many rows as batch gives.
 //!
 //! An event is any event of the stream, persons : auctions : bids = 1 : 3 : 46, 100 µs apart, up to 50 ms out of order, the
-//! watermark 4 s behind. The queries here read bids only; their cost is divided by all events. Batches hold 8192 bids.
+//! watermark 4 s behind. The cost of every query is divided by all events, also where it reads bids only. Of each stream the
+//! columns are held in memory that the query reads, in batches of the same 8900 events: 178 persons, 534 auctions, 8188 bids.
+//! A step takes eight batches of each stream that the query reads, as the driver takes of a fast source by its default
+//! (`millstream.step.max-rows`): so the streams go on side by side, as they would out of one source, where three sources of
+//! rows in memory would let the two small ones run far ahead. Updating operators give one net change per key and step: smaller
+//! steps (`--step-batches 1`) cost more and give more changes.
+//!
 //! Making the input is not measured. A query is repeated until it has used two seconds of CPU, so that the ten milliseconds
 //! in which the kernel counts CPU time do not show.
+//!
+//! `--scale` runs 1, 10 and 50 million events. Fifty million do not fit into memory: events are made as they are read, and the
+//! CPU that making the same columns takes alone is measured beside it and taken off. Queries whose state grows by most of what
+//! they read are left out there unless they are named.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod measure;
 mod queries;
+mod report;
+mod streams;
 
 use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use millstream::Engine;
-use millstream::connector::nexmark::{EventKind, Generator, NexmarkConfig};
-use millstream::connector::values::Values;
+use millstream::engine::MetricsSnapshot;
 
-use self::measure::{Measured, measure, peak_memory};
-use self::queries::{QUERIES, Query};
+use self::measure::{Measured, Operator, measure, peak_memory};
+use self::queries::{QUERIES, Query, State};
+use self::streams::Streams;
 
 const EVENTS: u64 = 10_000_000;
-const BATCH_ROWS: usize = 8192;
+const SCALES: [u64; 3] = [1_000_000, 10_000_000, 50_000_000];
+const STEP_BATCHES: usize = 8;
+/// More rows than a step takes of a source.
+const STEP_ROWS: &str = "100000000";
 
 /// What runs the query.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Runner {
-    Engine { workers: usize },
+    /// The engine with so many workers, on batches in memory.
+    Engine(usize),
+    /// The engine with so many workers, on events made as they are read.
+    Generated(usize),
+    /// DataFusion.
     Batch,
+}
+
+/// What is asked for on the command line.
+#[derive(Debug)]
+struct Asked {
+    events: u64,
+    workers: Vec<usize>,
+    step_batches: usize,
+    named: Vec<String>,
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    if let [flag, query, runner, events] = args.as_slice()
+    if let [flag, rest @ ..] = args.as_slice()
         && flag == "--child"
     {
-        return child(query, runner, events.parse().expect("a number of events"));
+        return child(rest);
     }
     let value = |flag: &str| args.iter().position(|a| a == flag).and_then(|i| args.get(i + 1));
-    let events = value("--events").map_or(EVENTS, |v| v.parse().expect("a number of events"));
-    let workers: Vec<usize> = match value("--workers") {
-        Some(list) => list.split(',').map(|w| w.parse().expect("a number of workers")).collect(),
-        None => vec![1, 2],
+    let number = |v: &String| v.parse::<u64>().expect("a number");
+    let asked = Asked {
+        events: value("--events").map_or(EVENTS, number),
+        workers: value("--workers")
+            .map(|list| list.split(',').map(|w| w.parse().expect("a number")).collect())
+            .unwrap_or(vec![1, 2]),
+        step_batches: value("--step-batches").map_or(STEP_BATCHES, |v| number(v) as usize),
+        named: args.iter().filter(|a| a.starts_with('q')).cloned().collect(),
     };
-    let named: Vec<&String> = args.iter().filter(|a| a.starts_with('q')).collect();
-    let chosen = QUERIES.iter().filter(|q| named.is_empty() || named.iter().any(|n| *n == q.name));
-    println!("{events} events, batches of {BATCH_ROWS} bids; CPU in ns an event, memory above the input's in MB");
-    println!(
-        "{:<22} {:>7} {:>12} {:>8} {:>8} {:>10} {:>10} {:>8} {:>9}",
-        "query", "workers", "events/s", "CPU", "batch", "CPU/batch", "CPU-batch", "wanted", "peak MB"
-    );
-    for query in chosen {
-        let batch = query.batch.map(|_| spawn(query, Runner::Batch, events));
-        for workers in &workers {
-            let ours = spawn(query, Runner::Engine { workers: *workers }, events);
-            print_row(query, *workers, &ours, batch.as_ref(), events);
-        }
+    if args.iter().any(|a| a == "--scale") { scale(&asked) } else { compare(&asked) }
+}
+
+impl Asked {
+    fn names(&self, query: &Query) -> bool {
+        let of = |n: &String| n == query.name || query.name.split('_').next() == Some(n);
+        self.named.iter().any(of)
     }
 }
 
-fn print_row(query: &Query, workers: usize, ours: &Measured, batch: Option<&Measured>, events: u64) {
-    let per_event = |m: &Measured| m.cpu_seconds * 1e9 / events as f64;
-    let cpu = per_event(ours);
-    let text = |v: Option<f64>, digits: usize| v.map_or("-".into(), |v| format!("{v:.digits$}"));
-    let batch_cpu = batch.map(per_event);
-    if let Some(batch) = batch {
-        assert_eq!(ours.rows, batch.rows, "{}: another number of rows than batch", query.name);
+/// Every query beside batch.
+fn compare(asked: &Asked) {
+    let events = asked.events;
+    report::heading(events, asked.step_batches);
+    let mut operators = Vec::new();
+    for query in QUERIES.iter().filter(|q| asked.named.is_empty() || asked.names(q)) {
+        let batch = query.batch.map(|_| spawn(query, Runner::Batch, events, asked.step_batches));
+        for workers in &asked.workers {
+            let ours = spawn(query, Runner::Engine(*workers), events, asked.step_batches);
+            if let Some(batch) = &batch {
+                assert_eq!(ours.rows, batch.rows, "{}: another number of rows than batch", query.name);
+            }
+            report::row(query, *workers, &ours, batch.as_ref(), events);
+            if *workers == asked.workers[0] {
+                operators.push((query, ours.operators));
+            }
+        }
     }
-    println!(
-        "{:<22} {:>7} {:>12.0} {:>8.1} {:>8} {:>10} {:>10} {:>8} {:>9.1}",
-        query.name,
-        workers,
-        events as f64 / ours.wall_seconds,
-        cpu,
-        text(batch_cpu, 1),
-        text(batch_cpu.map(|b| cpu / b), 2),
-        text(batch_cpu.map(|b| cpu - b), 1),
-        text(query.wanted, 0),
-        ours.peak_mb,
-    );
+    report::operators(&operators, events);
+}
+
+/// Whether an event costs the same, however many there are.
+fn scale(asked: &Asked) {
+    let workers = asked.workers[0];
+    report::scale_heading(&SCALES, workers, asked.step_batches);
+    let chosen = |q: &&Query| match asked.named.is_empty() {
+        true => q.state != State::GrowsByAll,
+        false => asked.names(q),
+    };
+    for query in QUERIES.iter().filter(chosen) {
+        let run = |events: &u64| (*events, spawn(query, Runner::Generated(workers), *events, asked.step_batches));
+        report::scale_row(query, &SCALES.iter().map(run).collect::<Vec<_>>());
+    }
 }
 
 /// Measures in a process of its own, so that each query has its own peak of memory and none warms another's caches.
-fn spawn(query: &Query, runner: Runner, events: u64) -> Measured {
-    let runner = match runner {
-        Runner::Engine { workers } => workers.to_string(),
-        Runner::Batch => "batch".to_string(),
+fn spawn(query: &Query, runner: Runner, events: u64, step_batches: usize) -> Measured {
+    let (runner, workers) = match runner {
+        Runner::Engine(workers) => ("engine", workers),
+        Runner::Generated(workers) => ("generated", workers),
+        Runner::Batch => ("batch", 1),
     };
     let this = std::env::current_exe().expect("the path of this program");
-    let output = Command::new(this).args(["--child", query.name, &runner, &events.to_string()]).output();
+    let numbers = [workers.to_string(), events.to_string(), step_batches.to_string()];
+    let output = Command::new(this).args(["--child", query.name, runner]).args(numbers).output();
     let output = output.expect("starting this program again");
     assert!(output.status.success(), "{}: {}", query.name, String::from_utf8_lossy(&output.stderr));
     Measured::parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn child(query: &str, runner: &str, events: u64) {
+fn child(args: &[String]) {
+    let [query, runner, workers, events, step_batches] = args else { panic!("five arguments, not {args:?}") };
     let query = QUERIES.iter().find(|q| q.name == query).expect("a query of the list");
-    let batches = bids(events);
-    let before = peak_memory();
-    let mut measured = match runner {
-        "batch" => {
-            let sql = query.batch.expect("a batch form");
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            measure(|| runtime.block_on(run_batch(sql, &batches)))
+    let (events, step_batches) = (events.parse().expect("a number"), step_batches.parse().expect("a number"));
+    let measured = match runner.as_str() {
+        "batch" => batch(query, events),
+        "engine" => {
+            let streams = Streams::in_memory(streams::memory(query.reads, events), step_batches);
+            engine(query, Arc::new(streams), workers)
         }
-        workers => measure(|| run_engine(query.sql, &batches, workers)),
+        _ => generated(query, Arc::new(Streams::generated(events, step_batches)), workers),
     };
-    measured.peak_mb = peak_memory() - before;
     print!("{}", measured.print());
 }
 
-fn schema() -> SchemaRef {
-    let number = |name| Field::new(name, DataType::Int64, true);
-    let text = |name| Field::new(name, DataType::Utf8, true);
-    Arc::new(Schema::new(vec![
-        number("auction"),
-        number("bidder"),
-        number("price"),
-        text("channel"),
-        text("url"),
-        Field::new("dateTime", DataType::Timestamp(TimeUnit::Millisecond, None), true),
-        text("extra"),
-    ]))
+fn batch(query: &Query, events: u64) -> Measured {
+    let memory = streams::memory(query.reads, events);
+    let sql = query.batch.expect("a batch form");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let before = peak_memory();
+    let measured = measure(|| runtime.block_on(run_batch(sql, &memory)));
+    Measured { peak_mb: peak_memory() - before, ..measured }
 }
 
-fn bids(events: u64) -> Vec<RecordBatch> {
-    let config = NexmarkConfig { events, rate: 10_000, out_of_order: 50, ..NexmarkConfig::default() };
-    let mut generator = Generator::new(&config, Some(EventKind::Bid), schema(), 0..events).expect("a generator");
-    let mut batches = Vec::new();
-    loop {
-        let batch = generator.batch(BATCH_ROWS).expect("a batch");
-        if batch.num_rows() == 0 {
-            return batches;
-        }
-        batches.push(batch);
-    }
+fn engine(query: &Query, streams: Arc<Streams>, workers: &str) -> Measured {
+    let before = peak_memory();
+    let mut last = None;
+    let measured = measure(|| {
+        let (rows, metrics) = run_engine(query.sql(), &streams, workers);
+        last = Some(metrics);
+        rows
+    });
+    let metrics = last.expect("metrics of the last run");
+    let operator = |o: millstream::engine::OperatorMetrics| Operator {
+        name: o.name,
+        rows_in: o.rows_in,
+        rows_out: o.rows_out,
+        seconds: o.time.as_secs_f64(),
+        state_rows: o.stats.state_rows,
+        state_bytes: o.stats.state_bytes,
+    };
+    let operators = metrics.operators.into_iter().map(operator).collect();
+    Measured { peak_mb: peak_memory() - before, operators, ..measured }
 }
 
-/// Runs a query on the engine; gives the number of rows that came out.
-fn run_engine(sql: &str, batches: &[RecordBatch], workers: &str) -> u64 {
+fn generated(query: &Query, streams: Arc<Streams>, workers: &str) -> Measured {
+    let ours = engine(query, Arc::clone(&streams), workers);
+    let alone = measure(|| streams.make_only());
+    Measured { input_seconds: alone.cpu_seconds, ..ours }
+}
+
+/// Runs a query on the engine; gives the number of rows of its answer.
+fn run_engine(sql: &str, streams: &Arc<Streams>, workers: &str) -> (i64, MetricsSnapshot) {
     let mut engine = Engine::new().expect("an engine");
-    engine.register_connector(Arc::new(Values::new(batches.to_vec())));
+    engine.register_connector(Arc::clone(streams) as _);
     engine.set("parallelism.default", workers).expect("workers");
-    engine.declare(queries::TABLES).expect("tables");
+    engine.set("millstream.step.max-rows", STEP_ROWS).expect("rows of a step");
+    engine.declare(&queries::tables("streams")).expect("tables");
     let (job, mut results) = engine.query(sql).expect("a job");
     let mut rows = 0;
     while let Some(batch) = results.blocking_next() {
-        rows += batch.num_rows() as u64;
+        let away = batch.kinds.as_ref().map_or(0, |kinds| kinds.iter().filter(|k| !k.is_addition()).count());
+        rows += batch.num_rows() as i64 - 2 * away as i64;
     }
     engine.block_on(job.wait()).expect("an end");
-    rows
+    (rows, job.metrics())
 }
 
-/// Runs a query on DataFusion; gives the number of rows that came out.
-async fn run_batch(sql: &str, batches: &[RecordBatch]) -> u64 {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-    let table = datafusion::datasource::MemTable::try_new(schema(), vec![batches.to_vec()]).expect("a table");
-    context.register_table("bid", Arc::new(table)).expect("a name");
+/// Runs a query on DataFusion; gives the number of rows of its answer.
+async fn run_batch(sql: &str, memory: &[(&'static str, Arc<[RecordBatch]>)]) -> i64 {
+    let config = SessionConfig::new().with_target_partitions(1);
+    let config = config.set_bool("datafusion.sql_parser.enable_ident_normalization", false);
+    let context = SessionContext::new_with_config(config);
+    for (name, batches) in memory {
+        let schema = batches.first().expect("a batch").schema();
+        let table = MemTable::try_new(schema, vec![batches.to_vec()]).expect("a table");
+        context.register_table(*name, Arc::new(table)).expect("a name");
+    }
     let mut stream = context.sql(sql).await.expect("a plan").execute_stream().await.expect("a stream");
     let mut rows = 0;
     while let Some(batch) = futures::StreamExt::next(&mut stream).await {
-        rows += batch.expect("a batch").num_rows() as u64;
+        rows += batch.expect("a batch").num_rows() as i64;
     }
     rows
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take};
+use arrow::compute::{concat_batches, filter_record_batch, take, take_arrays};
 use arrow::datatypes::SchemaRef;
 
 use crate::{Error, Result};
@@ -45,12 +45,12 @@ impl std::fmt::Display for RowKind {
     }
 }
 
-/// The rows at `indices`, in that order; also of rows without columns, of which Arrow does not know how many there are.
+/// The rows at `indices`, in that order; also where rows have no columns and only their number counts.
 ///
 /// # Errors
 /// When an index is out of bounds.
 pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
-    let columns = rows.columns().iter().map(|c| take(c, indices, None)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let columns = take_arrays(rows.columns(), indices, None)?;
     let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
     Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
 }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use millstream::change::{ChangeBatch, RowKind, Watermark};
+use millstream::change::{ChangeBatch, Watermark};
 use millstream::connector::text::{lines, write_value};
 use millstream::engine::{Job, JobEnd, MetricsSnapshot, Progress, Results};
 use millstream::runtime::clock::Stopwatch;
@@ -13,7 +13,7 @@ use super::{ResultMode, Script, note, table};
 
 /// How often the progress line is drawn.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// How many rows a result shown as a table may have; more are shown as a changelog.
+/// How many rows a result shown as a table may have; from there on what is more is shown as a changelog.
 const TABLE_ROWS: usize = 100_000;
 
 /// Runs a script.
@@ -170,22 +170,19 @@ impl Interrupts {
 struct View {
     mode: ResultMode,
     columns: Vec<String>,
-    rows: Vec<Vec<String>>,
+    rows: table::Folded,
 }
 
 impl View {
     fn new(mode: ResultMode, results: &Results) -> Self {
         let columns = results.schema.fields().iter().map(|f| f.name().clone()).collect();
-        Self { mode, columns, rows: Vec::new() }
+        Self { mode, columns, rows: table::Folded::default() }
     }
 
     fn take(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let appends = (0..batch.num_rows()).all(|i| batch.kind(i) == RowKind::Insert);
-        if self.mode == ResultMode::Table && appends && self.rows.len() + batch.num_rows() <= TABLE_ROWS {
-            for row in 0..batch.num_rows() {
-                self.rows.push(cells(batch, row)?);
-            }
-            return Ok(());
+        let comes = (0..batch.num_rows()).filter(|row| batch.kind(*row).is_addition()).count();
+        if self.mode == ResultMode::Table && self.rows.len() + comes <= TABLE_ROWS {
+            return (0..batch.num_rows()).try_for_each(|row| self.rows.apply(batch.kind(row), cells(batch, row)?));
         }
         self.finish()?;
         self.mode = ResultMode::Changelog;
@@ -196,7 +193,7 @@ impl View {
         if self.mode == ResultMode::Changelog {
             return Ok(());
         }
-        print(&table::draw(&self.columns, &std::mem::take(&mut self.rows)))
+        print(&table::draw(&self.columns, &self.rows.take()))
     }
 }
 

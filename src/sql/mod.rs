@@ -8,6 +8,7 @@ pub mod parse;
 mod catalog;
 mod describe;
 mod grouping;
+mod hints;
 mod insert;
 mod like;
 mod locate;

@@ -3,10 +3,12 @@
 mod changing_aggregates;
 mod changing_edges;
 mod changing_joins;
+mod changing_over;
 mod changing_ranks;
 mod cli;
 mod faults;
 mod flink;
 mod fuzz;
 mod law;
+mod nexmark;
 mod rooms;

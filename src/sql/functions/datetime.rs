@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
+use arrow::array::{Int64Array, StringBuilder};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use chrono::{NaiveDateTime, TimeDelta};
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
@@ -152,10 +153,44 @@ impl Patterns {
 
 fn date_format(c: &Call) -> Result<ColumnarValue> {
     let (times, patterns) = (Times::of(c, 0)?, Patterns::of(c, 1)?);
+    if let Some(Some(pattern)) = &patterns.constant
+        && let (Some(span), Some((ticks, per_second))) = (pattern.span(), times.local_ticks())
+    {
+        return format_spans(c, &times, ticks, pattern, span * per_second);
+    }
     c.texts(|i| {
         let t = times.get(i)?;
         patterns.with(i, || None, |p| Some(p.format(t)))
     })
+}
+
+/// As `DATE_FORMAT`, where a text holds for a span of so many ticks: times that follow each other mostly share theirs.
+fn format_spans(
+    c: &Call,
+    times: &Times,
+    ticks: &Column<Int64Array>,
+    pattern: &Pattern,
+    span: i64,
+) -> Result<ColumnarValue> {
+    let (mut known, mut text) = (0..0, String::new());
+    let mut texts = StringBuilder::with_capacity(c.rows, c.rows * 16);
+    for row in 0..c.rows {
+        let Some(tick) = ticks.get(row) else {
+            texts.append_null();
+            continue;
+        };
+        if !known.contains(&tick) {
+            let Some(time) = times.get(row) else {
+                texts.append_null();
+                continue;
+            };
+            text = pattern.format(time);
+            let start = tick.checked_sub(tick.rem_euclid(span));
+            known = start.and_then(|s| Some(s..s.checked_add(span)?)).unwrap_or(0..0);
+        }
+        texts.append_value(&text);
+    }
+    c.answer(Arc::new(texts.finish()))
 }
 
 fn convert_tz(c: &Call) -> Result<ColumnarValue> {

@@ -41,6 +41,19 @@ impl Pattern {
         Some(Self(parts))
     }
 
+    /// For how many seconds, counted from the epoch in whole spans, the text stays the same; nothing when it can change
+    /// within a second.
+    pub(super) fn span(&self) -> Option<i64> {
+        let span = |part: &Part| match part {
+            Part::Text(_) | Part::Field('y' | 'u' | 'M' | 'L' | 'd' | 'D' | 'E' | 'Q', _) => Some(86_400),
+            Part::Field('H' | 'h' | 'k' | 'K' | 'a', _) => Some(3_600),
+            Part::Field('m', _) => Some(60),
+            Part::Field('s', _) => Some(1),
+            Part::Field(..) => None,
+        };
+        self.0.iter().map(span).try_fold(86_400, |least: i64, span| Some(least.min(span?)))
+    }
+
     /// Writes a date-time.
     pub(super) fn format(&self, t: NaiveDateTime) -> String {
         let mut out = String::with_capacity(24);

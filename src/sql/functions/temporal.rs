@@ -55,6 +55,14 @@ impl Times {
         Ok(Self { source: Source::Ticks { values, per_second, seconds }, zone })
     }
 
+    /// Local time in ticks, and how many of them are a second, where that is how it is kept.
+    pub(super) fn local_ticks(&self) -> Option<(&Column<Int64Array>, i64)> {
+        match &self.source {
+            Source::Ticks { values, per_second, seconds: 1 } if self.zone.is_none() => Some((values, *per_second)),
+            _ => None,
+        }
+    }
+
     /// The local date-time in a row; a time of day is that time on day 0.
     pub(super) fn get(&self, row: usize) -> Option<NaiveDateTime> {
         let utc = match &self.source {

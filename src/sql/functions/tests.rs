@@ -319,3 +319,38 @@ fn the_users_functions_win_and_names_have_no_case() {
     assert!(functions.scalar("LOWER").is_some() && functions.aggregate("Count").is_some());
     assert!(functions.names().collect::<Vec<_>>().is_sorted());
 }
+
+#[test]
+fn a_date_format_of_a_column_is_that_of_each_row() {
+    use chrono::DateTime;
+    use datafusion_expr::{ColumnarValue, ScalarFunctionArgs};
+
+    let day = 86_400_000;
+    let millis =
+        [0, 1, day - 1, day, -1, -day, 1_436_918_399_999, 1_436_918_400_000, 59_999, 60_000, -60_001, 1].map(Some);
+    let millis = [millis.as_slice(), &[None, Some(i64::MAX), Some(i64::MIN), Some(5)]].concat();
+    let times: ArrayRef = Arc::new(arrow::array::TimestampMillisecondArray::from(millis.clone()));
+    for pattern in ["yyyy-MM-dd", "HH:mm", "ss", "yyyy HH", "SSS", "mm:ss.SSS"] {
+        let format = Functions::flink().scalar("date_format").unwrap();
+        let field = |t: &DataType| Arc::new(Field::new("f", t.clone(), true));
+        let pattern_value = ScalarValue::Utf8(Some(pattern.into()));
+        let args = ScalarFunctionArgs {
+            args: vec![ColumnarValue::Array(Arc::clone(&times)), ColumnarValue::Scalar(pattern_value)],
+            arg_fields: vec![field(times.data_type()), field(&DataType::Utf8)],
+            number_rows: times.len(),
+            return_field: field(&DataType::Utf8),
+            config_options: Arc::default(),
+        };
+        let texts = format.invoke_with_args(args).unwrap().into_array(times.len()).unwrap();
+        let alone = |millis: &Option<i64>| {
+            let time = DateTime::from_timestamp_millis((*millis)?)?.naive_utc();
+            Some(super::format::Pattern::new(pattern)?.format(time))
+        };
+        let expected: Vec<_> = millis.iter().map(alone).collect();
+        assert_eq!(
+            texts.as_string::<i32>().iter().map(|t| t.map(String::from)).collect::<Vec<_>>(),
+            expected,
+            "{pattern}"
+        );
+    }
+}

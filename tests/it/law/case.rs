@@ -9,7 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use millstream::change::ChangeBatch;
 use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
-use millstream::plan::{CompileOptions, Query, compile};
+use millstream::plan::{CompileOptions, Query, StateTtls, compile};
 use millstream::runtime::Circuit;
 use millstream::runtime::circuit::{Node, NodeKind};
 use millstream::sql::parse::parse_script;
@@ -104,7 +104,8 @@ impl Case {
                 other => panic!("{text} came to {other:?}"),
             }
         }
-        let queries = plans.iter().map(|plan| Query { plan: plan.clone(), target: None }).collect();
+        let queries =
+            plans.iter().map(|plan| Query { plan: plan.clone(), target: None, state_ttls: StateTtls::new() }).collect();
         let circuit = compile(queries, CompileOptions::default()).map_err(|e| format!("{e}\n{script:#?}"))?;
         let fill = |t: &Table| (t.name.clone(), t.rows(&session.table(&t.name).unwrap().descriptor.schema, &mut rng));
         let rows = declared.iter().map(fill).collect();

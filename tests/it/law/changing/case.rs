@@ -124,7 +124,7 @@ impl Planning {
     }
 
     fn compile(&self, plan: &LogicalPlan) -> Result<Arc<Circuit>, String> {
-        let query = millstream::plan::Query { plan: plan.clone(), target: None };
+        let query = millstream::plan::Query { plan: plan.clone(), target: None, state_ttls: Default::default() };
         let circuit = compile(vec![query], CompileOptions::default());
         circuit.map(Arc::new).map_err(|e| format!("{e}\n{}", self.said))
     }

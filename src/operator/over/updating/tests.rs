@@ -13,10 +13,10 @@ use datafusion_physical_plan::windows::create_window_expr;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Folded, Row, rebuilt, rows, step, text};
 use crate::change::{ChangeBatch, RowKind};
 use crate::operator::OperatorFactory;
 use crate::operator::over::OverUpdating;
+use crate::operator::over::testing::{Folded, Row, rebuilt, rows, step, text};
 
 type Plain = (Option<i64>, i64, Option<i64>);
 

@@ -1,0 +1,39 @@
+-- Nexmark q3, local items: who sells in three states, and which auctions of category 10. A join of two streams.
+-- Expected: 170 rows in the end.
+CREATE TABLE nexmark (
+  event_type INT,
+  person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
+             `dateTime` TIMESTAMP(3), extra STRING>,
+  auction ROW<id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT,
+              `dateTime` TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>,
+  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING>,
+  `dateTime` AS CASE WHEN event_type = 0 THEN person.`dateTime`
+                     WHEN event_type = 1 THEN auction.`dateTime`
+                     ELSE bid.`dateTime` END,
+  WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
+) WITH (
+  'connector' = 'nexmark',
+  'events.num' = '20000',
+  'first-event.rate' = '10000',
+  'next-event.rate' = '10000'
+);
+
+CREATE VIEW person AS
+SELECT person.id AS id, person.name AS name, person.emailAddress AS emailAddress, person.creditCard AS creditCard,
+       person.city AS city, person.state AS state, `dateTime`, person.extra AS extra
+FROM nexmark WHERE event_type = 0;
+
+CREATE VIEW auction AS
+SELECT auction.id AS id, auction.itemName AS itemName, auction.description AS description,
+       auction.initialBid AS initialBid, auction.reserve AS reserve, `dateTime`, auction.expires AS expires,
+       auction.seller AS seller, auction.category AS category, auction.extra AS extra
+FROM nexmark WHERE event_type = 1;
+
+CREATE TABLE nexmark_result (
+  name STRING, city STRING, state STRING, id BIGINT
+) WITH ('connector' = 'blackhole');
+
+INSERT INTO nexmark_result
+SELECT P.name, P.city, P.state, A.id
+FROM auction AS A INNER JOIN person AS P ON A.seller = P.id
+WHERE A.category = 10 AND (P.state = 'OR' OR P.state = 'ID' OR P.state = 'CA');
