@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 
 use super::{Operator, OperatorFactory, StepTime};
 use crate::change::{ChangeBatch, Watermark};
@@ -17,12 +18,14 @@ pub struct UnionAll {
     origins: Vec<usize>,
     /// The inputs' watermarks at the end of the last step.
     inputs: Vec<i64>,
+    schema: SchemaRef,
 }
 
 impl UnionAll {
-    /// A union of inputs of one schema: for each a number, the same for those that come from the same sources.
-    pub fn new(origins: Vec<usize>) -> Self {
-        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins }
+    /// A union of inputs that `schema` has the columns of, NULL where any of them can be: for each input a number, the same
+    /// for those that come from the same sources.
+    pub fn new(origins: Vec<usize>, schema: SchemaRef) -> Self {
+        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins, schema }
     }
 
     /// The least watermark of the inputs that come from elsewhere than `input`.
@@ -37,6 +40,9 @@ impl Operator for UnionAll {
         if let Some(own) = &batch.watermarks {
             let others = self.others(input);
             batch.watermarks = Some(Int64Array::from_iter_values(own.values().iter().map(|w| (*w).min(others))));
+        }
+        if batch.rows.schema_ref() != &self.schema {
+            batch.rows = batch.rows.with_schema(Arc::clone(&self.schema))?;
         }
         out.push(batch);
         Ok(())

@@ -301,10 +301,14 @@ impl Compiler {
         let proctimes = notes.first().map_or(vec![], |n| n.proctimes.iter().copied().filter(timed).collect());
         let changelog = notes.iter().fold(Changelog::Append, |all, n| all.or(n.changelog));
         let notes = NodeNotes { rowtimes, proctimes, windows, changelog, ..NodeNotes::default() };
-        let schema = aligned.first().map_or(schema, |i| Arc::clone(&self.circuit.node(*i).schema));
+        let schemas: Vec<&SchemaRef> = aligned.iter().map(|i| &self.circuit.node(*i).schema).collect();
+        let nullable = |i: usize| schemas.iter().any(|s| s.field(i).is_nullable());
+        let fields = schemas.first().map_or_else(|| schema.fields(), |s| s.fields());
+        let fields = fields.iter().enumerate().map(|(i, f)| f.as_ref().clone().with_nullable(nullable(i)));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
         let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
-        Ok(self.operator(UnionAll::new(origins), aligned, schema, notes))
+        Ok(self.operator(UnionAll::new(origins, Arc::clone(&schema)), aligned, schema, notes))
     }
 
     /// The sources that a node's rows come from.
