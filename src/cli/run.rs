@@ -13,7 +13,7 @@ use super::{ResultMode, Script, note, table};
 
 /// How often the progress line is drawn.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// How many rows a result shown as a table may have; more are shown as a changelog.
+/// How many rows a result shown as a table may have; from there on what is more is shown as a changelog.
 const TABLE_ROWS: usize = 100_000;
 
 /// Runs a script.
@@ -170,25 +170,19 @@ impl Interrupts {
 struct View {
     mode: ResultMode,
     columns: Vec<String>,
-    rows: table::Rows,
+    rows: table::Folded,
 }
 
 impl View {
     fn new(mode: ResultMode, results: &Results) -> Self {
         let columns = results.schema.fields().iter().map(|f| f.name().clone()).collect();
-        Self { mode, columns, rows: table::Rows::default() }
+        Self { mode, columns, rows: table::Folded::default() }
     }
 
     fn take(&mut self, batch: &ChangeBatch) -> Result<()> {
-        if self.mode == ResultMode::Table && self.rows.len() + batch.num_rows() <= TABLE_ROWS {
-            for row in 0..batch.num_rows() {
-                let cells = cells(batch, row)?;
-                match batch.kind(row).is_addition() {
-                    true => self.rows.add(cells),
-                    false => self.rows.remove(&cells),
-                }
-            }
-            return Ok(());
+        let comes = (0..batch.num_rows()).filter(|row| batch.kind(*row).is_addition()).count();
+        if self.mode == ResultMode::Table && self.rows.len() + comes <= TABLE_ROWS {
+            return (0..batch.num_rows()).try_for_each(|row| self.rows.apply(batch.kind(row), cells(batch, row)?));
         }
         self.finish()?;
         self.mode = ResultMode::Changelog;

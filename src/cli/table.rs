@@ -2,38 +2,52 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Rows of text as changes leave them, in the order in which they came.
-#[derive(Debug, Default)]
-pub struct Rows {
+use millstream::change::RowKind;
+use millstream::{Error, Result};
+
+/// The rows that stand after some changes, in the order in which they came; an updated row stays in its place.
+#[derive(Default)]
+pub struct Folded {
+    /// By number.
     rows: BTreeMap<u64, Vec<String>>,
-    /// The places of equal rows.
+    /// By row the numbers under which it stands.
     places: HashMap<Vec<String>, Vec<u64>>,
     next: u64,
+    /// The place of the row that a `-U` has just taken away.
+    vacant: Option<u64>,
 }
 
-impl Rows {
+impl Folded {
+    /// How many rows stand.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    pub fn add(&mut self, row: Vec<String>) {
-        self.places.entry(row.clone()).or_default().push(self.next);
-        self.rows.insert(self.next, row);
-        self.next += 1;
+    /// Applies one change.
+    ///
+    /// # Errors
+    /// When a row goes that is not there.
+    pub fn apply(&mut self, kind: RowKind, row: Vec<String>) -> Result<()> {
+        let vacant = self.vacant.take();
+        if kind.is_addition() {
+            let place = vacant.filter(|_| kind == RowKind::UpdateAfter).unwrap_or(self.next);
+            self.next = self.next.max(place + 1);
+            self.places.entry(row.clone()).or_default().push(place);
+            self.rows.insert(place, row);
+            return Ok(());
+        }
+        let Some(place) = self.places.get_mut(&row).and_then(Vec::pop) else {
+            return Err(Error::internal(format!("a row goes that is not there: [{}]", row.join(", "))));
+        };
+        if self.places.get(&row).is_some_and(Vec::is_empty) {
+            self.places.remove(&row);
+        }
+        self.rows.remove(&place);
+        self.vacant = Some(place).filter(|_| kind == RowKind::UpdateBefore);
+        Ok(())
     }
 
-    /// Takes away the last of the rows equal to `row`, if there is one.
-    pub fn remove(&mut self, row: &[String]) {
-        let Some(places) = self.places.get_mut(row) else { return };
-        if let Some(place) = places.pop() {
-            self.rows.remove(&place);
-        }
-        if places.is_empty() {
-            self.places.remove(row);
-        }
-    }
-
-    /// The rows; none are left.
+    /// Hands out the rows; none stand then.
     pub fn take(&mut self) -> Vec<Vec<String>> {
         std::mem::take(self).rows.into_values().collect()
     }
@@ -61,16 +75,27 @@ pub fn draw(columns: &[String], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
 
     #[test]
-    fn rows_stand_as_changes_leave_them() {
+    fn changes_fold_to_the_rows_that_stand() {
+        let mut folded = Folded::default();
         let row = |text: &str| vec![text.to_string()];
-        let mut rows = Rows::default();
-        ["a", "b", "a", "c"].map(row).into_iter().for_each(|r| rows.add(r));
-        ["a", "b", "never"].map(row).iter().for_each(|r| rows.remove(r));
-        rows.add(row("b"));
-        assert_eq!(rows.len(), 3);
-        assert_eq!(rows.take(), ["a", "c", "b"].map(row));
-        assert_eq!(rows.len(), 0);
+        let changes = [
+            (Insert, "a"),
+            (Insert, "b"),
+            (Insert, "b"),
+            (UpdateBefore, "a"),
+            (UpdateAfter, "c"),
+            (Delete, "b"),
+            (UpdateAfter, "d"),
+        ];
+        for (kind, text) in changes {
+            folded.apply(kind, row(text)).unwrap();
+        }
+        assert!(folded.apply(Delete, row("a")).is_err());
+        assert_eq!(folded.len(), 3);
+        assert_eq!(folded.take(), [row("c"), row("b"), row("d")]);
+        assert_eq!(folded.len(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use super::{Connector, OptionSpec, Options, Sink, Source, TableDescriptor};
+use super::{Connector, OptionSpec, Options, Sink, SinkChangelog, Source, TableDescriptor};
 use crate::change::ChangeBatch;
 use crate::{Error, Result};
 
@@ -22,6 +22,10 @@ impl Connector for Blackhole {
 
     fn can_read(&self) -> bool {
         false
+    }
+
+    fn accepts(&self, _table: &TableDescriptor) -> Result<SinkChangelog> {
+        Ok(SinkChangelog::Retract)
     }
 
     fn source(&self, table: &TableDescriptor, _projection: SchemaRef) -> Result<Box<dyn Source>> {

@@ -15,7 +15,10 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Connector, OptionKind, OptionSpec, Options, Sink, Source, SourceBatch, SourceChangelog, TableDescriptor};
+use super::{
+    Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch, SourceChangelog,
+    TableDescriptor,
+};
 use crate::change::{ChangeBatch, RowKind};
 use crate::table::project;
 use crate::{Error, Result};
@@ -187,6 +190,10 @@ impl Connector for Channels {
 
     fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
         changelog(table)
+    }
+
+    fn accepts(&self, _table: &TableDescriptor) -> Result<SinkChangelog> {
+        Ok(SinkChangelog::Retract)
     }
 
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {

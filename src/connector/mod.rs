@@ -23,7 +23,9 @@ pub mod print;
 pub mod text;
 pub mod values;
 
-pub use crate::table::{MetadataColumn, OptionKind, OptionSpec, Options, TableDescriptor};
+pub use crate::table::{
+    MetadataColumn, OptionKind, OptionSpec, Options, SinkChangelog, SourceChangelog, TableDescriptor,
+};
 
 /// What a source hands over at once.
 #[derive(Debug, Clone)]
@@ -32,19 +34,6 @@ pub struct SourceBatch {
     pub changes: ChangeBatch,
     /// How many bytes from outside went into it; 0 where that means nothing.
     pub bytes: u64,
-}
-
-/// How the rows of a table change that is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SourceChangelog {
-    /// Rows only come: batches have no kinds.
-    #[default]
-    Append,
-    /// Rows come and go. What goes (`-U`, `-D`) is given whole, as it came, and never before it came.
-    Retract,
-    /// Each row takes the place of the last one with its PRIMARY KEY (`+I`, `+U`), or takes that away (`-D`): then only
-    /// the key is looked at. The table must have a PRIMARY KEY.
-    Upsert,
 }
 
 /// What can be told of a source's progress, for metrics and the progress line.
@@ -157,6 +146,16 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
         let _ = table;
         Ok(SourceChangelog::Append)
+    }
+
+    /// Which changes the table takes, as a sink; a query whose rows change otherwise is refused when it is planned. Called when
+    /// the table is used in a query.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the options do not go together.
+    fn accepts(&self, table: &TableDescriptor) -> Result<SinkChangelog> {
+        let _ = table;
+        Ok(SinkChangelog::Append)
     }
 
     /// A source that gives exactly the columns of `projection`: a subset of the table's columns, in the table's order;

@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use super::text::write_row;
-use super::{Connector, OptionKind, OptionSpec, Options, Sink, Source, TableDescriptor};
+use super::{Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, TableDescriptor};
 use crate::change::ChangeBatch;
 use crate::{Error, Result};
 
@@ -52,6 +52,10 @@ impl Connector for Print {
 
     fn can_read(&self) -> bool {
         false
+    }
+
+    fn accepts(&self, _table: &TableDescriptor) -> Result<SinkChangelog> {
+        Ok(SinkChangelog::Retract)
     }
 
     fn source(&self, table: &TableDescriptor, _projection: SchemaRef) -> Result<Box<dyn Source>> {

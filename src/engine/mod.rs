@@ -19,7 +19,7 @@ use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
-use crate::sql::{Outcome, Session, locate_refusal};
+use crate::sql::{Outcome, PlannedInsert, Session, locate_refusal};
 use crate::{Error, Result};
 
 /// Runs Flink SQL in this process.
@@ -266,9 +266,10 @@ impl Engine {
 /// The queries of an outcome.
 fn queries(outcome: Outcome) -> Result<Vec<Query>> {
     match outcome {
-        Outcome::Query(query) => Ok(vec![Query { plan: query.plan, target: None }]),
+        Outcome::Query(query) => Ok(vec![Query { plan: query.plan, target: None, state_ttls: query.state_ttls }]),
         Outcome::Insert(inserts) => {
-            Ok(inserts.into_iter().map(|i| Query { plan: i.plan, target: Some(i.table) }).collect())
+            let query = |i: PlannedInsert| Query { plan: i.plan, target: Some(i.table), state_ttls: i.state_ttls };
+            Ok(inserts.into_iter().map(query).collect())
         }
         Outcome::Done { .. } | Outcome::Rows { .. } | Outcome::Explain(_) => {
             Err(Error::internal("a statement without a query was to be run"))

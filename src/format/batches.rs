@@ -1,11 +1,9 @@
 //! Rows under construction: full batches, and what is done about bad records.
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use super::BATCH_ROWS;
-use crate::table::rows_without_columns;
+use crate::change::ChangeBatch;
 use crate::{Error, Result};
 
 /// From how many bytes on a batch is full, however few rows it has.
@@ -16,8 +14,8 @@ pub(super) const MAX_RECORD: usize = 64 << 20;
 
 /// Columns that grow together.
 pub(super) trait Columns: Send {
-    /// The first `rows` rows; none are held then. A bad record may have left more values in some columns than in others.
-    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<RecordBatch>;
+    /// The first `rows` changes; none are held then. A bad record may have left more values in some columns than in others.
+    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<ChangeBatch>;
 }
 
 /// Counts the rows of its columns, and takes them out in batches.
@@ -27,7 +25,7 @@ pub(super) struct Batches<C> {
     /// Rows that lie complete in `columns`.
     rows: usize,
     /// Rows that were taken out of `columns` when a bad record left a part of itself there.
-    chunks: Vec<RecordBatch>,
+    chunks: Vec<ChangeBatch>,
     /// All rows since the last batch, and the bytes they were.
     size: (usize, usize),
     ignore_errors: bool,
@@ -43,10 +41,10 @@ impl<C: Columns> Batches<C> {
         self.size.0 >= BATCH_ROWS || self.size.1 >= BATCH_BYTES
     }
 
-    /// A row has been appended to all columns.
-    pub(super) fn row(&mut self) {
-        self.rows += 1;
-        self.size.0 += 1;
+    /// So many rows have been appended to all columns.
+    pub(super) fn rows(&mut self, count: usize) {
+        self.rows += count;
+        self.size.0 += count;
     }
 
     /// So many bytes were read.
@@ -68,21 +66,15 @@ impl<C: Columns> Batches<C> {
     }
 
     /// The rows since the last call, if there are any.
-    pub(super) fn flush(&mut self) -> Result<Option<RecordBatch>> {
+    pub(super) fn flush(&mut self) -> Result<Option<ChangeBatch>> {
         let rows = std::mem::take(&mut self.size).0;
         if rows == 0 {
             return Ok(None);
         }
         let last = self.columns.finish(&self.schema, std::mem::take(&mut self.rows))?;
-        if self.chunks.is_empty() {
-            return Ok(Some(last));
-        }
         let mut chunks = std::mem::take(&mut self.chunks);
         chunks.push(last);
-        if self.schema.fields().is_empty() {
-            return rows_without_columns(SchemaRef::clone(&self.schema), rows).map(Some);
-        }
-        Ok(Some(concat_batches(&self.schema, &chunks)?))
+        ChangeBatch::concat(chunks).map(Some)
     }
 
     pub(super) fn skipped(&self) -> u64 {

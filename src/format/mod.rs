@@ -4,7 +4,7 @@
 //! for messages; a [`FileFormat`] (parquet, arrow) knows whole files. Every record format is a file format too, through
 //! [`records`]. Neither knows where bytes come from or go to: that is the connector's part.
 //!
-//! The formats of this room are append-only: a change that is no `+I` has no form in them and is refused.
+//! All but `debezium-json` are append-only: a change that is no `+I` has no form in them and is refused.
 
 use std::fs::File;
 
@@ -13,8 +13,9 @@ use arrow::datatypes::SchemaRef;
 
 use crate::change::{ChangeBatch, RowKind};
 use crate::table::options::nearest;
-use crate::table::{OptionSpec, Options};
+use crate::table::{OptionSpec, Options, SinkChangelog, SourceChangelog};
 use crate::{Error, Result};
+use json::debezium::DebeziumJson;
 
 pub mod arrow_ipc;
 mod batches;
@@ -36,7 +37,7 @@ pub(crate) use render::value_to_text;
 /// How many rows a decoder puts into one batch.
 pub const BATCH_ROWS: usize = 8192;
 
-/// Turns bytes into rows.
+/// Turns bytes into changes.
 ///
 /// The bytes may be cut anywhere. The calls: any number of [`decode`](Decoder::decode) and [`flush`](Decoder::flush),
 /// then [`finish`](Decoder::finish) and a last `flush`. After an error a decoder is of no more use.
@@ -54,11 +55,11 @@ pub trait Decoder: Send {
     /// As [`Decoder::decode`].
     fn finish(&mut self) -> Result<()>;
 
-    /// The rows since the last call, if there are any.
+    /// The changes since the last call, if there are any.
     ///
     /// # Errors
     /// When the rows do not fit the schema.
-    fn flush(&mut self) -> Result<Option<RecordBatch>>;
+    fn flush(&mut self) -> Result<Option<ChangeBatch>>;
 
     /// How many records were skipped because they could not be read.
     fn skipped(&self) -> u64;
@@ -95,7 +96,7 @@ pub trait FileReader: Send {
     ///
     /// # Errors
     /// When the file cannot be read or holds something else than it should.
-    fn next(&mut self) -> Result<Option<RecordBatch>>;
+    fn next(&mut self) -> Result<Option<ChangeBatch>>;
 
     /// About how many bytes of the file have been read.
     fn position(&self) -> u64;
@@ -132,6 +133,16 @@ pub trait FileFormat: Send + Sync + std::fmt::Debug {
     /// The options it knows.
     fn options(&self) -> Vec<OptionSpec>;
 
+    /// How the rows that it reads change.
+    fn source_changelog(&self) -> SourceChangelog {
+        SourceChangelog::Append
+    }
+
+    /// Which changes it has a form for.
+    fn sink_changelog(&self) -> SinkChangelog {
+        SinkChangelog::Append
+    }
+
     /// Checks what the options say beyond their keys and kinds.
     ///
     /// # Errors
@@ -157,19 +168,24 @@ pub trait FileFormat: Send + Sync + std::fmt::Debug {
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>>;
 }
 
-const FILE_FORMATS: [&dyn FileFormat; 4] = [&json::Json, &csv::Csv, &parquet::Parquet, &arrow_ipc::Arrow];
+const FILE_FORMATS: [&dyn FileFormat; 5] =
+    [&json::Json, &DebeziumJson { keyed: false }, &csv::Csv, &parquet::Parquet, &arrow_ipc::Arrow];
 
-/// The file format of that name.
+/// The file format of that name, for a table that is `keyed`, by a PRIMARY KEY, or not.
 ///
 /// # Errors
 /// [`Error::Option`] for an unknown name, with the nearest known one.
-pub fn file_format(name: &str) -> Result<&'static dyn FileFormat> {
+pub fn file_format(name: &str, keyed: bool) -> Result<&'static dyn FileFormat> {
+    const KEYED: &dyn FileFormat = &DebeziumJson { keyed: true };
+    if keyed && name == KEYED.name() {
+        return Ok(KEYED);
+    }
     if let Some(format) = FILE_FORMATS.into_iter().find(|f| f.name() == name) {
         return Ok(format);
     }
     Err(Error::Option(match nearest(name, FILE_FORMATS.iter().map(|f| f.name())) {
         Some(known) => format!("unknown format '{name}'; did you mean '{known}'?"),
-        None => format!("unknown format '{name}'; known are 'json', 'csv', 'parquet' and 'arrow'"),
+        None => format!("unknown format '{name}'; known are 'json', 'debezium-json', 'csv', 'parquet' and 'arrow'"),
     }))
 }
 

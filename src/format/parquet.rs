@@ -2,7 +2,6 @@
 
 use std::fs::File;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -101,10 +100,10 @@ struct Reader {
 }
 
 impl FileReader for Reader {
-    fn next(&mut self) -> Result<Option<RecordBatch>> {
+    fn next(&mut self) -> Result<Option<ChangeBatch>> {
         let Some(batch) = self.reader.next().transpose()? else { return Ok(None) };
         self.read += batch.num_rows() as u64;
-        fit(&batch, &self.projection).map(Some)
+        Ok(Some(ChangeBatch::append(fit(&batch, &self.projection)?)))
     }
 
     fn position(&self) -> u64 {

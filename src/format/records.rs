@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use arrow::array::RecordBatch;
-
 use super::{Decoder, Encoder, FileReader, FileWriter};
 use crate::change::ChangeBatch;
 use crate::{Error, Result};
@@ -42,7 +40,7 @@ impl RecordReader {
 }
 
 impl FileReader for RecordReader {
-    fn next(&mut self) -> Result<Option<RecordBatch>> {
+    fn next(&mut self) -> Result<Option<ChangeBatch>> {
         loop {
             let bytes = self.block.get(self.rest.clone()).unwrap_or_default();
             let taken = self.decoder.decode(bytes)?;

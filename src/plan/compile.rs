@@ -11,8 +11,10 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
+use super::set_operation::{self, SetOperationNode};
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
+use super::ttl::StateTtls;
 use super::window_tvf::WindowTvf;
 use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
 use crate::connector::values::Values;
@@ -33,6 +35,8 @@ pub struct Query {
     pub plan: LogicalPlan,
     /// The table it is written to; `None` for a bare query.
     pub target: Option<Arc<StreamTable>>,
+    /// What its `STATE_TTL` hints say.
+    pub state_ttls: StateTtls,
 }
 
 /// What holds for all of a circuit's queries.
@@ -50,12 +54,17 @@ pub struct CompileOptions {
 /// # Errors
 /// [`Error::Unsupported`] for what cannot be planned yet, by its SQL name; other errors where an expression is wrong.
 pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> {
-    let (plans, targets): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, q.target)).unzip();
+    let (plans, rest): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, (q.target, q.state_ttls))).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
     let scans = Scans::collect(&plans, narrowed, options)?;
     let mut compiler = Compiler { options, scans, ..Compiler::default() };
-    for (plan, target) in plans.iter().zip(targets) {
+    for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
+        if compiler.state_ttls != state_ttls {
+            // Equal plans under other hints are other operators.
+            compiler.lowered.clear();
+            compiler.state_ttls = state_ttls;
+        }
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
     }
@@ -82,10 +91,15 @@ fn check_table(table: &TableDescriptor, connector: &dyn Connector, can: bool, on
         let message = format!("table '{}': connector '{}' can only be {only}", table.name, connector.name());
         return Err(Error::Option(message));
     }
-    connector.check(table).map_err(|e| match e {
+    connector.check(table).map_err(|e| about_table(table, e))
+}
+
+/// What is wrong with a table's options, under its name.
+pub(super) fn about_table(table: &TableDescriptor, error: Error) -> Error {
+    match error {
         Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
         other => other,
-    })
+    }
 }
 
 #[derive(Default)]
@@ -95,6 +109,9 @@ pub(super) struct Compiler {
     pub(super) scans: Scans,
     /// Sources of tables, and the nodes that give their rows.
     pub(super) read: Vec<(usize, NodeId)>,
+    /// The hints of the query that is being lowered.
+    pub(super) state_ttls: StateTtls,
+    /// What the queries with these hints have in common.
     lowered: HashMap<LogicalPlan, NodeId>,
 }
 
@@ -115,7 +132,7 @@ impl Compiler {
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::Join(join) => join::lower(self, join, &(0..join.schema.fields().len()).collect::<Vec<_>>()),
             LogicalPlan::Projection(p) => match p.input.as_ref() {
-                LogicalPlan::Filter(f) => match rank::recognise(f) {
+                LogicalPlan::Filter(f) => match rank::recognise(f)? {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
@@ -125,7 +142,7 @@ impl Compiler {
                 }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
-            LogicalPlan::Filter(f) => match rank::recognise(f) {
+            LogicalPlan::Filter(f) => match rank::recognise(f)? {
                 Some(ranked) => rank::lower(self, &ranked, &columns(&f.input), plan.schema().inner()),
                 None => self.select(&f.input, Some(&f.predicate), &columns(&f.input), plan.schema().inner()),
             },
@@ -159,6 +176,9 @@ impl Compiler {
                 let node = e.node.as_any();
                 if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
                     return self.window_assign(tvf);
+                }
+                if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
+                    return set_operation::lower(self, operation);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),
@@ -239,14 +259,9 @@ impl Compiler {
             return Ok(input);
         }
         let schema = typed(schema, &projection, &before)?;
-        let notes = calc_notes(&self.circuit.node(input).notes, &taken, condition, exprs);
+        let notes = calc_notes(self.circuit.node(input), &taken, condition, exprs);
         let calc = Calc::try_new(&before, condition_expr, projection, Arc::clone(&schema))?;
         Ok(self.operator(calc, vec![input], schema, notes))
-    }
-
-    /// How many milliseconds of processing time state made of an input's rows is kept untouched; `None` is for ever.
-    pub(super) fn state_ttl(&self, _input: &LogicalPlan) -> Option<i64> {
-        self.options.state_ttl
     }
 
     pub(super) fn operator(
@@ -376,25 +391,6 @@ impl Compiler {
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
-
-    fn sink(&mut self, input: NodeId, target: Option<&StreamTable>) -> Result<()> {
-        let before = self.circuit.node(input);
-        let (spec, schema) = match target {
-            Some(t) => {
-                let spec = SinkSpec::Table { table: Arc::clone(&t.descriptor), connector: Arc::clone(&t.connector) };
-                (spec, sink_schema(t))
-            }
-            None => (SinkSpec::Result, Arc::clone(&before.schema)),
-        };
-        if schema.fields().len() != before.schema.fields().len() {
-            return Err(Error::internal("a query with another number of columns than its table"));
-        }
-        let notes = NodeNotes { detail: String::new(), bound: None, ..before.notes.clone() };
-        self.circuit.sinks.push(spec);
-        let kind = NodeKind::Sink(self.circuit.sinks.len() - 1);
-        self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
-        Ok(())
-    }
 }
 
 /// Of rows that never come all is true: each time is a time attribute, each pair of times a window. What is built on a
@@ -417,14 +413,6 @@ fn unaliased(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// The columns that are written: the connector's, less virtual metadata.
-fn sink_schema(table: &StreamTable) -> SchemaRef {
-    let d = &table.descriptor;
-    let is_virtual = |i: usize| d.metadata.iter().any(|m| m.column == i && m.is_virtual);
-    let fields = d.schema.fields().iter().enumerate().filter(|(i, _)| !is_virtual(*i)).map(|(_, f)| Arc::clone(f));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The three columns that a window function adds.
@@ -468,7 +456,8 @@ fn is_proctime(expr: &Expr) -> bool {
 }
 
 /// What a projection keeps of its input's time attributes and windows.
-fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+fn calc_notes(input: &Node, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
+    let (before, width) = (&input.notes, input.schema.fields().len());
     let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
     let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
     let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
@@ -481,5 +470,7 @@ fn calc_notes(before: &NodeNotes, taken: &[Option<usize>], condition: Option<&Ex
     let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
     let place_all = |key: &Vec<usize>| key.iter().map(|c| places(*c).next()).collect::<Option<Vec<_>>>();
     let keys = before.keys.iter().filter_map(place_all).collect();
-    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, bound: None }
+    let all_kept = taken.iter().flatten().collect::<BTreeSet<_>>().len() == width;
+    let net = before.net && all_kept;
+    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, net, bound: None }
 }

@@ -301,7 +301,7 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
 }
 
 /// Milliseconds in words.
-fn duration(millis: i64) -> String {
+pub(super) fn duration(millis: i64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     let whole = units.into_iter().find(|(unit, _)| millis >= *unit && millis % unit == 0);
     whole.map_or_else(|| format!("{millis} ms"), |(unit, name)| format!("{}{name}", millis / unit))

@@ -13,6 +13,7 @@ use datafusion_expr::logical_plan::TableScanBuilder;
 use datafusion_expr::{Expr, LogicalPlan};
 
 use super::scan::{Narrowed, for_each_scan, read_expressions, table_id, table_of};
+use super::set_operation::SetOperationNode;
 use super::table::StreamTable;
 use crate::Result;
 
@@ -90,8 +91,13 @@ impl Uses {
             self.whole(plan.schema());
         }
         plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::Union(union) = node {
-                union.inputs.iter().for_each(|i| self.whole(i.schema()));
+            if let LogicalPlan::Union(_) | LogicalPlan::Distinct(_) = node {
+                node.inputs().into_iter().for_each(|i| self.whole(i.schema()));
+            }
+            if let LogicalPlan::Extension(e) = node
+                && e.node.as_any().is::<SetOperationNode>()
+            {
+                e.node.inputs().into_iter().for_each(|i| self.whole(i.schema()));
             }
             node.apply_expressions(|e| {
                 self.visit(e);

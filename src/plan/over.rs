@@ -492,7 +492,7 @@ impl Over<'_> {
             _ => None,
         });
         let held = match (spans.max(), rows.max().unwrap_or(1)) {
-            (Some(ms), _) => format!("rows of the last {ms} ms"),
+            (Some(ms), _) => format!("rows of the last {}", ttl::span(ms)),
             (None, 1) => "one row".to_string(),
             (None, rows) => format!("{rows} rows"),
         };

@@ -6,7 +6,7 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::expr::{WindowFunction, WindowFunctionDefinition};
-use datafusion_expr::logical_plan::{Filter, Window};
+use datafusion_expr::logical_plan::{Filter, Projection, SubqueryAlias, Window};
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
@@ -25,24 +25,59 @@ pub(super) struct Ranked<'a> {
     range: (u64, u64),
     /// What else the rows have to satisfy.
     rest: Option<Expr>,
+    /// The plans between the filter and the window.
+    between: Vec<&'a LogicalPlan>,
 }
 
 /// The Top-N that a filter is, if it is one.
-pub(super) fn recognise(filter: &Filter) -> Option<Ranked<'_>> {
-    let LogicalPlan::Window(window) = filter.input.as_ref() else { return None };
-    let [expr] = window.window_expr.as_slice() else { return None };
-    let function = row_number(expr)?;
-    let number = rank_column(window)?;
+pub(super) fn recognise(filter: &Filter) -> Result<Option<Ranked<'_>>> {
+    let mut between = Vec::new();
+    let Some(window) = window_below(&filter.input, &mut between) else { return Ok(None) };
+    let ([expr], Some(number)) = (window.window_expr.as_slice(), rank_column(window)) else { return Ok(None) };
+    let Some(function) = row_number(expr) else { return Ok(None) };
+    let predicate = inline(&filter.predicate, &between)?;
     let mut range = (1, u64::MAX);
     let mut rest = Vec::new();
-    for condition in split_conjunction(&filter.predicate) {
+    for condition in split_conjunction(&predicate) {
         match bounds(condition, &number) {
             Some((first, last)) => range = (range.0.max(first), range.1.min(last)),
             None => rest.push(condition.clone()),
         }
     }
     let range = if range.0 > range.1 { (1, 0) } else { range };
-    (range.1 < u64::MAX).then(|| Ranked { window, function, range, rest: conjunction(rest) })
+    Ok((range.1 < u64::MAX).then(|| Ranked { window, function, range, rest: conjunction(rest), between }))
+}
+
+/// The window that a plan is, under other names and with some of its columns perhaps.
+fn window_below<'a>(plan: &'a LogicalPlan, between: &mut Vec<&'a LogicalPlan>) -> Option<&'a Window> {
+    match plan {
+        LogicalPlan::Window(window) => Some(window),
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) | LogicalPlan::Projection(Projection { input, .. }) => {
+            between.push(plan);
+            window_below(input, between)
+        }
+        _ => None,
+    }
+}
+
+/// An expression over the topmost of some plans as one over the input of the last.
+fn inline(expr: &Expr, between: &[&LogicalPlan]) -> Result<Expr> {
+    let mut expr = expr.clone();
+    for plan in between {
+        let below = |column: &Column| {
+            let index = plan.schema().index_of_column(column)?;
+            Ok(match plan {
+                LogicalPlan::Projection(projection) => projection.expr[index].clone().unalias_nested().data,
+                other => Expr::Column(other.inputs()[0].schema().columns()[index].clone()),
+            })
+        };
+        let inlined = expr.transform_up(|e| match &e {
+            Expr::Column(column) => below(column).map(Transformed::yes),
+            _ => Ok(Transformed::no(e)),
+        });
+        expr = inlined?.data;
+    }
+    Ok(expr)
 }
 
 fn row_number(expr: &Expr) -> Option<&WindowFunction> {
@@ -131,7 +166,8 @@ pub(super) fn lower(
     let ordered = Ordered { partition: &params.partition_by, order: &params.order_by, range: ranked.range, ttl };
     let number = rank_column(ranked.window);
     let known = |e: Expr| with_known_rank(e, number.as_ref(), ranked.range);
-    let exprs = exprs.iter().cloned().map(known).collect::<Result<Vec<_>>>()?;
+    let inlined = |e: &Expr| inline(e, &ranked.between).and_then(known);
+    let exprs = exprs.iter().map(inlined).collect::<Result<Vec<_>>>()?;
     let rest = ranked.rest.clone().map(known).transpose()?;
     let reads = |e: &Expr| number.as_ref().is_some_and(|n| e.column_refs().contains(n));
     if !exprs.iter().chain(&rest).any(reads) {

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion_common::DFSchema;
 use datafusion_expr::logical_plan::TableScan;
 
-use super::compile::{CompileOptions, Compiler};
+use super::compile::{CompileOptions, Compiler, about_table};
 use super::ttl;
 use crate::connector::{Connector, SourceChangelog, TableDescriptor};
 use crate::operator::normalize::ChangelogNormalize;
@@ -15,10 +15,7 @@ use crate::{Error, Result};
 
 /// How a table's rows change.
 fn changelog(table: &TableDescriptor, connector: &dyn Connector) -> Result<SourceChangelog> {
-    let changelog = connector.changelog(table).map_err(|e| match e {
-        Error::Option(message) => Error::Option(format!("table '{}': {message}", table.name)),
-        other => other,
-    })?;
+    let changelog = connector.changelog(table).map_err(|e| about_table(table, e))?;
     if changelog == SourceChangelog::Upsert && table.primary_key.is_empty() {
         let message =
             format!("table '{}': its rows take each other's place by key; it needs a PRIMARY KEY", table.name);
@@ -97,6 +94,7 @@ impl Compiler {
         let notes = NodeNotes {
             detail: format!("key=[{}]", names.join(", ")),
             bound: Some(format!("one row per distinct ({}){}", names.join(", "), ttl::shown(state_ttl))),
+            net: !each_change,
             ..before.notes.clone()
         };
         let factory = ChangelogNormalize::new(Arc::clone(&schema), key, state_ttl, each_change);

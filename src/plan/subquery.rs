@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchemaRef, Result, plan_err};
-use datafusion_expr::logical_plan::{Join, Subquery};
+use datafusion_expr::logical_plan::{Join, Projection, Subquery};
 use datafusion_expr::utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr, Extension, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
 use datafusion_optimizer::optimizer::ApplyOrder;
@@ -57,19 +57,25 @@ fn spell_out(join: Join) -> Result<Transformed<LogicalPlan>> {
 
 /// Has each uncorrelated scalar subquery watched that could give more than one row. Correlated ones cannot: they are aggregates.
 pub(super) fn assert_single_rows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let watched = plan.transform_up_with_subqueries(|node| {
+    let plan = plan.transform_up_with_subqueries(|node| {
         node.map_expressions(|expr| {
             expr.transform_up(|e| match e {
                 Expr::ScalarSubquery(query) if needs_watching(&query) => {
-                    let node = SingleRowNode { input: Arc::clone(&query.subquery) };
-                    let subquery = Arc::new(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+                    let subquery = Arc::new(watched(Arc::clone(&query.subquery))?);
                     Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery, ..query })))
                 }
                 other => Ok(Transformed::no(other)),
             })
         })
     })?;
-    Ok(watched.data)
+    Ok(plan.data)
+}
+
+/// The projection is there for DataFusion, which takes a subquery's expression from it.
+fn watched(input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
+    let columns = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let node = LogicalPlan::Extension(Extension { node: Arc::new(SingleRowNode { input }) });
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(node))?))
 }
 
 fn needs_watching(query: &Subquery) -> bool {

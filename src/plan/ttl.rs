@@ -1,8 +1,33 @@
-//! State time-to-live.
+//! Spans of time, and state time-to-live.
 
-/// What a bound says of a time-to-live in milliseconds: `, state TTL 1h 30m`.
+use std::collections::BTreeMap;
+
+use datafusion_expr::LogicalPlan;
+
+use super::compile::Compiler;
+
+/// What a statement's `STATE_TTL` hints say: by the name or alias of a table, milliseconds of processing time after which
+/// state made of its rows that none has touched is let go; `None` keeps it for ever.
+pub type StateTtls = BTreeMap<String, Option<i64>>;
+
+impl Compiler {
+    /// How many milliseconds of processing time state made of an input's rows is kept untouched; `None` is for ever. A hint
+    /// counts where all columns are of the relation that it names.
+    pub(super) fn state_ttl(&self, input: &LogicalPlan) -> Option<i64> {
+        let mut relations = input.schema().iter().filter_map(|(relation, _)| relation).map(|r| r.table());
+        let first = relations.next();
+        let hinted = first.filter(|name| relations.all(|r| r == *name)).and_then(|name| self.state_ttls.get(name));
+        hinted.copied().unwrap_or(self.options.state_ttl)
+    }
+}
+
+/// What a bound says of a time-to-live in milliseconds: `, state TTL 1 h 30 min`.
 pub(super) fn shown(ttl: Option<i64>) -> String {
-    let Some(millis) = ttl else { return String::new() };
+    ttl.map_or_else(String::new, |millis| format!(", state TTL {}", span(millis)))
+}
+
+/// A span in milliseconds as text: `1 h 30 min`.
+pub(super) fn span(millis: i64) -> String {
     let (mut rest, mut parts) = (millis, Vec::new());
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1)] {
         if rest / length > 0 {
@@ -10,12 +35,34 @@ pub(super) fn shown(ttl: Option<i64>) -> String {
             rest %= length;
         }
     }
-    format!(", state TTL {}", parts.join(" "))
+    if parts.is_empty() { "0 ms".into() } else { parts.join(" ") }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion_expr::LogicalPlanBuilder;
+    use datafusion_expr::logical_plan::table_scan;
+
     use super::*;
+
+    #[test]
+    fn a_hint_counts_for_the_relation_that_it_names() {
+        let schema = Schema::new(vec![Field::new("k", DataType::Int64, true)]);
+        let scan = |name: &str| table_scan(Some(name), &schema, None).unwrap();
+        let mut compiler = Compiler::default();
+        compiler.options.state_ttl = Some(5);
+        compiler.state_ttls = [("a".to_string(), Some(7)), ("b".to_string(), None)].into();
+        let ttl = |plan: LogicalPlanBuilder| compiler.state_ttl(&plan.build().unwrap());
+        assert_eq!(ttl(scan("a")), Some(7));
+        assert_eq!(ttl(scan("b")), None);
+        assert_eq!(ttl(scan("c")), Some(5));
+        assert_eq!(ttl(scan("c").alias("a").unwrap()), Some(7));
+        let b = Arc::new(scan("b").build().unwrap());
+        assert_eq!(ttl(scan("a").cross_join(b.as_ref().clone()).unwrap()), Some(5));
+    }
 
     #[test]
     fn spans_are_shown_in_their_units() {

@@ -68,6 +68,8 @@ pub struct NodeNotes {
     /// Unique keys: sets of columns of which no two rows that stand at the same time have equal values (NULLs equal). An
     /// empty set says that there is one row at most.
     pub keys: Vec<Vec<usize>>,
+    /// Whether its changes are net by step: of one of `keys` at most one change, and never to an equal row.
+    pub net: bool,
     /// What bounds its state; `None` for operators without state.
     pub bound: Option<String>,
 }

@@ -73,7 +73,7 @@ pub(super) struct Driver {
     pub control: Arc<Control>,
     /// After so long without rows a source is idle.
     pub idle_timeout: Option<Duration>,
-    /// How many rows of a source go into one step at most.
+    /// How many rows of a source go into one step at most; one more where an update's two rows would be parted.
     pub step_rows: usize,
     /// When each source last brought rows, by the clock.
     pub last_rows: Vec<i64>,
@@ -142,7 +142,7 @@ impl Driver {
         for (source, state) in states.iter_mut().enumerate() {
             let mut rows = 0;
             while rows < self.step_rows && !self.ports[source].is_closed() {
-                match self.ports[source].poll(&mut context) {
+                match self.ports[source].poll(&mut context, self.step_rows - rows) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
                         Arrival::Batch(batch, progress) => {

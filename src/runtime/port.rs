@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::change::RowKind;
 use crate::connector::{Source, SourceBatch, SourceProgress};
 use crate::{Error, Result};
 
@@ -23,7 +24,14 @@ pub(super) enum Arrival {
 }
 
 /// The driver's side of a source.
-pub(super) enum Port {
+pub(super) struct Port {
+    intake: Intake,
+    /// What a step left over of a batch that was too large for it.
+    rest: Option<(SourceBatch, SourceProgress)>,
+}
+
+/// Where batches come from.
+enum Intake {
     /// The source reads in a task of its own.
     Task { queue: mpsc::Receiver<Result<Arrival>>, task: JoinHandle<()> },
     /// The source only waits for another thread: the driver waits for it itself.
@@ -35,23 +43,39 @@ pub(super) enum Port {
 impl Port {
     pub fn open(source: Box<dyn Source>, table: &str, runtime: &Handle) -> Self {
         if source.is_passive() {
-            return Port::Direct(source);
+            return Port { intake: Intake::Direct(source), rest: None };
         }
         let (sender, queue) = mpsc::channel(QUEUED_BATCHES);
         #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         let task = runtime.spawn(read(source, table.to_string(), sender));
-        Port::Task { queue, task }
+        Port { intake: Intake::Task { queue, task }, rest: None }
     }
 
-    /// What has arrived; wakes `context` when there is something later.
-    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival>> {
-        let arrival = match self {
-            Port::Closed => return Poll::Pending,
-            Port::Task { queue, .. } => match std::task::ready!(queue.poll_recv(context)) {
+    /// What has arrived, `rows` of it at most; wakes `context` when there is something later. The two rows of an update stay
+    /// together, even where that makes one too many.
+    pub fn poll(&mut self, context: &mut Context<'_>, rows: usize) -> Poll<Result<Arrival>> {
+        let arrival = match self.rest.take() {
+            Some((batch, progress)) => Ok(Arrival::Batch(batch, progress)),
+            None => std::task::ready!(self.poll_intake(context)),
+        };
+        Poll::Ready(arrival.map(|arrival| match arrival {
+            Arrival::Batch(batch, progress) => {
+                let (batch, rest) = cut(batch, rows);
+                self.rest = rest.map(|rest| (rest, progress));
+                Arrival::Batch(batch, progress)
+            }
+            Arrival::End => Arrival::End,
+        }))
+    }
+
+    fn poll_intake(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival>> {
+        let arrival = match &mut self.intake {
+            Intake::Closed => return Poll::Pending,
+            Intake::Task { queue, .. } => match std::task::ready!(queue.poll_recv(context)) {
                 Some(arrival) => arrival,
                 None => Err(Error::internal("a source's task is gone; has its runtime been shut down?")),
             },
-            Port::Direct(source) => {
+            Intake::Direct(source) => {
                 let next = source.next().poll_unpin(context);
                 match std::task::ready!(next) {
                     Ok(Some(batch)) => Ok(Arrival::Batch(batch, source.progress())),
@@ -68,21 +92,21 @@ impl Port {
 
     /// Stops reading; what is queued is still to be had.
     pub fn stop_reading(&mut self) {
-        match self {
-            Port::Task { task, .. } => task.abort(),
-            Port::Direct(_) | Port::Closed => {}
+        match &self.intake {
+            Intake::Task { task, .. } => task.abort(),
+            Intake::Direct(_) | Intake::Closed => {}
         }
     }
 
     /// What is still queued after [`Port::stop_reading`].
     pub fn drain(&mut self) -> Vec<(SourceBatch, SourceProgress)> {
-        let mut left = Vec::new();
-        if let Port::Task { queue, .. } = self {
+        let mut left = Vec::from_iter(self.rest.take());
+        if let Intake::Task { queue, .. } = &mut self.intake {
             while let Ok(Ok(Arrival::Batch(batch, progress))) = queue.try_recv() {
                 left.push((batch, progress));
             }
         }
-        if let Port::Direct(source) = self {
+        if let Intake::Direct(source) = &mut self.intake {
             let mut context = Context::from_waker(std::task::Waker::noop());
             while let Poll::Ready(Ok(Some(batch))) = source.next().poll_unpin(&mut context) {
                 left.push((batch, SourceProgress::default()));
@@ -93,12 +117,12 @@ impl Port {
     }
 
     pub fn is_closed(&self) -> bool {
-        matches!(self, Port::Closed)
+        self.rest.is_none() && matches!(self.intake, Intake::Closed)
     }
 
     fn close(&mut self) {
         self.stop_reading();
-        *self = Port::Closed;
+        self.intake = Intake::Closed;
     }
 }
 
@@ -106,6 +130,23 @@ impl Drop for Port {
     fn drop(&mut self) {
         self.stop_reading();
     }
+}
+
+/// The first `rows` rows of a batch, and what is left of it. The two rows of an update are not parted.
+fn cut(batch: SourceBatch, rows: usize) -> (SourceBatch, Option<SourceBatch>) {
+    let SourceBatch { changes, bytes } = batch;
+    let total = changes.num_rows();
+    let mut first = rows.max(1);
+    let parts_update =
+        |at: usize| changes.kind(at - 1) == RowKind::UpdateBefore && changes.kind(at) == RowKind::UpdateAfter;
+    if first < total && parts_update(first) {
+        first += 1;
+    }
+    if first >= total {
+        return (SourceBatch { changes, bytes }, None);
+    }
+    let rest = SourceBatch { changes: changes.slice(first, total - first), bytes: 0 };
+    (SourceBatch { changes: changes.slice(0, first), bytes }, Some(rest))
 }
 
 async fn read(mut source: Box<dyn Source>, table: String, queue: mpsc::Sender<Result<Arrival>>) {
@@ -120,6 +161,39 @@ async fn read(mut source: Box<dyn Source>, table: String, queue: mpsc::Sender<Re
         let more = matches!(arrival, Ok(Arrival::Batch(..)));
         if queue.send(arrival).await.is_err() || !more {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+
+    use super::*;
+    use crate::change::{ChangeBatch, RowKind::*};
+
+    #[test]
+    fn batches_are_cut_but_updates_stay_whole() {
+        let column: ArrayRef = Arc::new(Int32Array::from_iter_values(0..6));
+        let rows = RecordBatch::try_from_iter([("a", column)]).unwrap();
+        let kinds = [Insert, UpdateBefore, UpdateAfter, Insert, UpdateAfter, Delete];
+        for (most, lengths) in
+            [(1, vec![1, 2, 1, 1, 1]), (2, vec![3, 2, 1]), (3, vec![3, 3]), (5, vec![5, 1]), (9, vec![6])]
+        {
+            let changes = ChangeBatch { kinds: Some(kinds.as_slice().into()), ..ChangeBatch::append(rows.clone()) };
+            let mut left = Some(SourceBatch { changes, bytes: 7 });
+            let mut pieces = Vec::new();
+            while let Some(batch) = left {
+                let (first, rest) = cut(batch, most);
+                pieces.push(first);
+                left = rest;
+            }
+            assert_eq!(pieces.iter().map(|p| p.changes.num_rows()).collect::<Vec<_>>(), lengths, "{most} rows");
+            assert_eq!(pieces.iter().map(|p| p.bytes).sum::<u64>(), 7);
+            let ours = pieces.iter().flat_map(|p| p.changes.kinds.as_ref().unwrap().to_vec());
+            assert_eq!(ours.collect::<Vec<_>>(), kinds);
         }
     }
 }

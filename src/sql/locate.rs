@@ -5,7 +5,7 @@ use super::place::Place;
 use crate::Error;
 
 /// An error in planning a statement, with its place. A refusal names the SQL it refuses before a colon: there it points;
-/// any other points at the statement.
+/// what is wrong with a table points at its name, any other at the statement.
 pub(crate) fn locate_refusal(error: Error, statement: &Located) -> Error {
     let place = Place::of(statement);
     match error {
@@ -17,7 +17,10 @@ pub(crate) fn locate_refusal(error: Error, statement: &Located) -> Error {
             None => place.error_at_start(format!("not supported: {message}")),
         },
         Error::Execution(message) => place.error_at_start(message),
-        Error::Option(message) => place.error_at_start(message),
+        Error::Option(message) => match message.strip_prefix("table '").and_then(|m| m.split_once('\'')) {
+            Some((table, _)) => place.error_about(table, message.clone()),
+            None => place.error_at_start(message),
+        },
         other => other,
     }
 }

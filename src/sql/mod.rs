@@ -7,6 +7,8 @@ pub mod parse;
 
 mod catalog;
 mod describe;
+mod grouping;
+mod hints;
 mod insert;
 mod like;
 mod locate;

@@ -1,6 +1,6 @@
 //! Queries and expressions to typed logical plans.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -16,6 +16,8 @@ use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query
 
 use super::catalog::{Catalog, Relation, bare_name};
 use super::functions::Functions;
+use super::grouping::compute_grouped;
+use super::hints::read_state_ttls;
 use super::names::tell_apart;
 use super::place::{Place, message_of, unknown};
 use super::types::simple_type;
@@ -23,6 +25,7 @@ use super::unnest::fold_unnests;
 use super::view::ViewSource;
 use super::window::FlinkRelations;
 use crate::Result;
+use crate::plan::StateTtls;
 
 /// Plans queries against a catalog.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(super) struct Planner<'a> {
     relations: Vec<Arc<dyn RelationPlanner>>,
     types: Arc<dyn TypePlanner>,
     expanded: Cell<usize>,
+    state_ttls: RefCell<StateTtls>,
 }
 
 /// How many times views may be put in in one statement: each may use others twice, and so on.
@@ -53,12 +57,18 @@ impl<'a> Planner<'a> {
             relations: vec![Arc::new(FlinkRelations)],
             types,
             expanded: Cell::new(0),
+            state_ttls: RefCell::default(),
         }
     }
 
     /// The session's time zone.
     pub(super) fn zone(&self) -> &Arc<str> {
         &self.zone
+    }
+
+    /// What the hints of all queries planned so far say.
+    pub(super) fn state_ttls(&self) -> StateTtls {
+        self.state_ttls.borrow().clone()
     }
 
     /// A query's plan, fully typed.
@@ -69,11 +79,13 @@ impl<'a> Planner<'a> {
 
     /// A query's plan before types are coerced.
     pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
+        read_state_ttls(query, &mut self.state_ttls.borrow_mut())?;
         let mut query = query.clone();
         tell_apart(&mut query);
         self.functions.prepare(&mut query);
         let statement = SqlStatement::Query(Box::new(query));
-        self.functions.analyze(fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?)
+        let plan = fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        self.functions.analyze(compute_grouped(plan)?)
     }
 
     /// Coerces types and resolves what DataFusion leaves to its analyzer.

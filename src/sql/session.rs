@@ -16,7 +16,7 @@ use super::stack::with_large_stack;
 use super::{describe, insert, like, refuse, table};
 use crate::Result;
 use crate::connector::Connectors;
-use crate::plan::StreamTable;
+use crate::plan::{StateTtls, StreamTable};
 
 /// What a statement came to.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ impl Outcome {
 pub struct PlannedQuery {
     /// The plan; its columns bear the names that Flink gives them.
     pub plan: LogicalPlan,
+    /// What its `STATE_TTL` hints say.
+    pub state_ttls: StateTtls,
 }
 
 /// An insert, fully typed, not yet optimized.
@@ -61,6 +63,8 @@ pub struct PlannedInsert {
     pub table: Arc<StreamTable>,
     /// What is written: exactly the table's persisted columns (physical, and metadata that is not virtual), in order.
     pub plan: LogicalPlan,
+    /// What its `STATE_TTL` hints say.
+    pub state_ttls: StateTtls,
 }
 
 /// A catalog and settings, and the connectors and functions that statements may name.
@@ -290,13 +294,14 @@ impl Session {
         let planner = self.planner();
         let plan = planner.query(query, place)?;
         let plan = name_unnamed(plan, query).map_err(|e| planner.explain(&e, place))?;
-        Ok(Outcome::Query(PlannedQuery { plan }))
+        Ok(Outcome::Query(PlannedQuery { plan, state_ttls: planner.state_ttls() }))
     }
 
     fn insert(&self, insert: &Insert, place: &Place<'_>) -> Result<PlannedInsert> {
         let table = Arc::clone(&self.existing(&insert.table, place)?.table);
-        let plan = insert::plan(insert, &table, &self.planner(), place)?;
-        Ok(PlannedInsert { table, plan })
+        let planner = self.planner();
+        let plan = insert::plan(insert, &table, &planner, place)?;
+        Ok(PlannedInsert { table, plan, state_ttls: planner.state_ttls() })
     }
 
     fn existing(&self, name: &ObjectName, place: &Place<'_>) -> Result<&CatalogTable> {

@@ -1,10 +1,12 @@
 //! A table as connectors and formats see it: its columns, its options, and the part of them that is read.
 
+mod changelog;
 pub mod options;
 mod projection;
 
 use arrow::datatypes::SchemaRef;
 
+pub use changelog::{SinkChangelog, SourceChangelog};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use projection::{project, rows_without_columns};
 

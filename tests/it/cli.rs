@@ -119,13 +119,10 @@ fn errors_in_sql_name_their_place_and_mark_it() {
 
 #[test]
 fn what_is_not_planned_is_refused_by_name() {
-    let table = "CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');\n";
-    for (query, column, name) in [
-        ("SELECT a FROM t ORDER BY a", 17, "ORDER BY"),
-        ("SELECT a FROM t LIMIT 1", 17, "LIMIT"),
-        ("SELECT COUNT(*) FROM t GROUP BY a", 24, "GROUP BY"),
-        ("SELECT x.a FROM t AS x JOIN t AS y ON x.a = y.a", 24, "JOIN"),
-    ] {
+    let table = "CREATE TABLE t (a INT) WITH ('connector' = 'datagen');\n";
+    for (query, column, name) in
+        [("SELECT a FROM t ORDER BY a", 17, "ORDER BY"), ("SELECT a, EXISTS (SELECT a FROM t) FROM t", 11, "EXISTS")]
+    {
         let error = with_script(&["check", "-"], &format!("{table}{query}")).failed();
         assert!(error.starts_with(&format!("error: line 2, column {column}: not supported: {name}")), "{error}");
     }
@@ -136,7 +133,7 @@ fn tables_are_checked_when_they_are_used() {
     let table = "CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'jsn');";
     assert_eq!(with_script(&["check", "-"], table).code, Some(0));
     let error = with_script(&["check", "-"], &format!("{table} SELECT a FROM t")).failed();
-    assert!(error.contains("column 91: table 't': unknown format 'jsn'; did you mean 'json'?\n"), "{error}");
+    assert!(error.contains("column 105: table 't': unknown format 'jsn'; did you mean 'json'?\n"), "{error}");
 }
 
 #[test]
@@ -197,8 +194,8 @@ fn a_table_used_in_the_wrong_direction_is_told_before_anything_runs() {
     let tables = "CREATE TABLE p (a INT) WITH ('connector' = 'print');
         CREATE TABLE n (event_type INT) WITH ('connector' = 'nexmark', 'events.num' = '1');\n";
     for (statement, wanted) in [
-        ("SELECT a FROM p", "line 3, column 1: table 'p': connector 'print' can only be written"),
-        ("INSERT INTO n SELECT 1", "line 3, column 1: table 'n': connector 'nexmark' can only be read"),
+        ("SELECT a FROM p", "line 3, column 15: table 'p': connector 'print' can only be written"),
+        ("INSERT INTO n SELECT 1", "line 3, column 13: table 'n': connector 'nexmark' can only be read"),
     ] {
         let out = with_script(&["check", "-"], &format!("{tables}{statement}"));
         assert_eq!(out.code, Some(1));

@@ -2,6 +2,9 @@
 
 mod changing_aggregates;
 mod changing_edges;
+mod changing_joins;
+mod changing_over;
+mod changing_ranks;
 mod cli;
 mod faults;
 mod flink;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
-use super::{Connector, OptionKind, OptionSpec, Options, Sink, Source, TableDescriptor};
+use super::{
+    Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceChangelog, TableDescriptor,
+};
 use crate::format::{FileFormat, file_format};
 use crate::{Error, Result};
 
@@ -54,7 +56,7 @@ impl Connector for FilesystemConnector {
             OptionSpec::optional("sink.shuffle-by-partition.enable", Boolean),
             OptionSpec::optional("auto-compaction", Boolean),
         ];
-        if let Some(Ok(format)) = table.get(FORMAT).map(file_format) {
+        if let Some(Ok(format)) = table.get(FORMAT).map(|name| file_format(name, false)) {
             known.extend(format.options());
         }
         known
@@ -84,6 +86,14 @@ impl Connector for FilesystemConnector {
         table.options.get(MONITOR_INTERVAL).is_none()
     }
 
+    fn accepts(&self, table: &TableDescriptor) -> Result<SinkChangelog> {
+        Ok(format_of(table)?.sink_changelog())
+    }
+
+    fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
+        Ok(format_of(table)?.source_changelog())
+    }
+
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {
         self.check(table)?;
         Ok(Box::new(source::FileSource::open(table, projection)?))
@@ -101,7 +111,7 @@ pub fn filesystem() -> Arc<dyn Connector> {
 }
 
 fn format_of(table: &TableDescriptor) -> Result<&'static dyn FileFormat> {
-    file_format(table.options.require(FORMAT)?)
+    file_format(table.options.require(FORMAT)?, !table.primary_key.is_empty())
 }
 
 fn default_partition(options: &Options) -> &str {

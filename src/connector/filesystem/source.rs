@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
@@ -89,7 +89,7 @@ impl FileSource {
             (open, batch)
         });
         let (open, batch) = joined(blocking.await)?;
-        let Some(rows) = batch? else {
+        let Some(changes) = batch? else {
             self.done += open.found.size;
             self.skipped += open.reader.skipped();
             self.current = (0, 0);
@@ -99,7 +99,7 @@ impl FileSource {
         let bytes = position.saturating_sub(self.current.0);
         self.current = (position, open.reader.skipped());
         self.open = Some(open);
-        Ok(Some(SourceBatch { changes: ChangeBatch::append(rows), bytes }))
+        Ok(Some(SourceBatch { changes, bytes }))
     }
 }
 
@@ -157,9 +157,10 @@ impl OpenFile {
         Ok(Self { reader: reader.map_err(|e| in_file(&found, e))?, constants, plan, found })
     }
 
-    fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let batch = self.reader.next().map_err(|e| in_file(&self.found, e))?;
-        batch.map(|b| self.plan.layout.assemble(b, &self.constants)).transpose()
+    fn next(&mut self) -> Result<Option<ChangeBatch>> {
+        let Some(read) = self.reader.next().map_err(|e| in_file(&self.found, e))? else { return Ok(None) };
+        let rows = self.plan.layout.assemble(read.rows.clone(), &self.constants)?;
+        Ok(Some(read.with_rows(rows)))
     }
 }
 

@@ -118,7 +118,7 @@ struct Reader {
 }
 
 impl FileReader for Reader {
-    fn next(&mut self) -> Result<Option<RecordBatch>> {
+    fn next(&mut self) -> Result<Option<ChangeBatch>> {
         loop {
             if let Some((batch, from)) = self.rest.take() {
                 let rows = (batch.num_rows() - from).min(BATCH_ROWS);
@@ -126,7 +126,7 @@ impl FileReader for Reader {
                 if from + rows < batch.num_rows() {
                     self.rest = Some((batch, from + rows));
                 }
-                return Ok(Some(part));
+                return Ok(Some(ChangeBatch::append(part)));
             }
             let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
             self.position = self.batches.position();

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use super::Dialect;
 use super::column::Column;
 use super::split::{Event, Splitter};
+use crate::change::ChangeBatch;
 use crate::format::Decoder;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
 use crate::format::fit::fit;
@@ -34,12 +35,12 @@ struct Read {
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 impl Columns for Vec<Read> {
-    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<RecordBatch> {
+    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<ChangeBatch> {
         let columns = self.iter_mut().map(|r| r.column.finish(rows)).collect::<Result<Vec<_>>>()?;
         if columns.is_empty() {
-            return rows_without_columns(SchemaRef::clone(schema), rows);
+            return rows_without_columns(SchemaRef::clone(schema), rows).map(ChangeBatch::append);
         }
-        Ok(RecordBatch::try_new(SchemaRef::clone(schema), columns)?)
+        Ok(ChangeBatch::append(RecordBatch::try_new(SchemaRef::clone(schema), columns)?))
     }
 }
 
@@ -74,7 +75,7 @@ impl CsvDecoder {
             Event::Bad => Err("text behind a closing quote, or a quote that is not closed".into()),
         };
         match outcome {
-            Ok(()) => self.batches.row(),
+            Ok(()) => self.batches.rows(1),
             Err(reason) => {
                 self.splitter.abandon();
                 self.batches.bad_record(self.splitter.record_line, reason)?;
@@ -136,8 +137,8 @@ impl Decoder for CsvDecoder {
         self.event(event)
     }
 
-    fn flush(&mut self) -> Result<Option<RecordBatch>> {
-        self.batches.flush()?.map(|b| fit(&b, &self.projection)).transpose()
+    fn flush(&mut self) -> Result<Option<ChangeBatch>> {
+        self.batches.flush()?.map(|b| fit(&b.rows, &self.projection).map(ChangeBatch::append)).transpose()
     }
 
     fn skipped(&self) -> u64 {

@@ -25,13 +25,13 @@ fn feed(decoder: &mut dyn Decoder, bytes: &[u8], piece: usize) -> Result<RecordB
             let taken = decoder.decode(part)?;
             part = &part[taken..];
             if !part.is_empty() {
-                batches.extend(decoder.flush()?);
+                batches.extend(decoder.flush()?.map(|b| b.rows));
             }
         }
     }
-    batches.extend(decoder.flush()?);
+    batches.extend(decoder.flush()?.map(|b| b.rows));
     decoder.finish()?;
-    batches.extend(decoder.flush()?);
+    batches.extend(decoder.flush()?.map(|b| b.rows));
     Ok(arrow::compute::concat_batches(&schema(), &batches).unwrap())
 }
 

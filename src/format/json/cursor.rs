@@ -279,6 +279,17 @@ impl<'a> Cursor<'a> {
         self.walk(&mut |_| ())
     }
 
+    /// Reads over a value and gives its text; `None` for null.
+    pub(super) fn text_of_value(&mut self) -> Result<Option<&'a str>, Reason> {
+        if self.take_null() {
+            return Ok(None);
+        }
+        self.peek();
+        let start = self.at;
+        self.skip()?;
+        Ok(Some(self.slice(start)))
+    }
+
     /// Goes over characters that stand for themselves, eight at a time.
     fn plain_chars(&mut self) {
         let bytes = self.text.as_bytes().get(self.at..).unwrap_or_default();

@@ -1,34 +1,51 @@
 //! JSON records, one a line, to batches.
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::cursor::{Cursor, Reason};
-use super::node::{Reading, RowNode};
+use super::node::RowNode;
+use crate::change::ChangeBatch;
 use crate::format::Decoder;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
 use crate::{Error, Result};
 
 /// How many bytes are looked at together, so that a full batch leaves little that was checked for nothing.
 const WINDOW: usize = 64 << 10;
+
+/// What a line's record is, and the columns that grow by it.
+pub(super) trait Records: Columns {
+    /// Reads the record at the cursor and gives how many rows it has appended. After an error the columns may hold a part of
+    /// them.
+    fn read_record(&mut self, c: &mut Cursor) -> Result<usize, Reason>;
+}
+
 /// Decodes lines of JSON.
-pub(super) struct JsonDecoder {
-    batches: Batches<RowNode>,
+pub(super) struct JsonDecoder<R> {
+    batches: Batches<R>,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     line: u64,
 }
 
 impl Columns for RowNode {
-    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<RecordBatch> {
-        self.finish_batch(schema, rows)
+    fn finish(&mut self, schema: &SchemaRef, rows: usize) -> Result<ChangeBatch> {
+        self.finish_batch(schema, rows).map(ChangeBatch::append)
     }
 }
 
-impl JsonDecoder {
-    pub(super) fn new(schema: SchemaRef, reading: Reading, ignore_errors: bool) -> Result<Self> {
-        let root = RowNode::new(schema.fields(), reading)?;
-        Ok(Self { batches: Batches::new(root, schema, ignore_errors), partial: Vec::new(), line: 0 })
+/// A record is a row; a bare `null` is none.
+impl Records for RowNode {
+    fn read_record(&mut self, c: &mut Cursor) -> Result<usize, Reason> {
+        if c.take_null() {
+            return Ok(0);
+        }
+        self.read(c).map(|()| 1)
+    }
+}
+
+impl<R: Records> JsonDecoder<R> {
+    pub(super) fn new(records: R, schema: SchemaRef, ignore_errors: bool) -> Self {
+        Self { batches: Batches::new(records, schema, ignore_errors), partial: Vec::new(), line: 0 }
     }
 
     /// Whole lines, perhaps the last without its end; returns how many bytes were taken before the batch was full.
@@ -63,8 +80,7 @@ impl JsonDecoder {
                 cursor.skip_byte_order_mark();
             }
             match self.record(&mut cursor) {
-                Ok(true) => self.batches.row(),
-                Ok(false) => {}
+                Ok(rows) => self.batches.rows(rows),
                 Err(reason) => self.batches.bad_record(self.line, reason)?,
             }
             cursor.next_line();
@@ -73,17 +89,14 @@ impl JsonDecoder {
         Ok(cursor.position())
     }
 
-    /// Whether a row was appended; blank lines and a bare `null` give none.
-    fn record(&mut self, cursor: &mut Cursor) -> Result<bool, Reason> {
+    /// How many rows were appended; a blank line gives none.
+    fn record(&mut self, cursor: &mut Cursor) -> Result<usize, Reason> {
         if cursor.peek() == b'\n' {
-            return Ok(false);
+            return Ok(0);
         }
-        let is_row = !cursor.take_null();
-        if is_row {
-            self.batches.columns.read(cursor)?;
-        }
+        let rows = self.batches.columns.read_record(cursor)?;
         if cursor.peek() == b'\n' {
-            return Ok(is_row);
+            return Ok(rows);
         }
         // The row is complete, but it is not the whole line: it counts as a part of a bad record.
         Err(cursor.unexpected("the end of the line"))
@@ -112,7 +125,7 @@ impl JsonDecoder {
     }
 }
 
-impl Decoder for JsonDecoder {
+impl<R: Records> Decoder for JsonDecoder<R> {
     fn decode(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|r| !r.is_empty() && !self.batches.is_full()) {
@@ -134,7 +147,7 @@ impl Decoder for JsonDecoder {
         self.lines(&line).map(|_| ())
     }
 
-    fn flush(&mut self) -> Result<Option<RecordBatch>> {
+    fn flush(&mut self) -> Result<Option<ChangeBatch>> {
         self.batches.flush()
     }
 

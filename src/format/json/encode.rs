@@ -1,6 +1,6 @@
 //! Rows to lines of JSON.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
 use crate::Result;
@@ -12,7 +12,7 @@ use crate::format::{Encoder, appended};
 pub(super) struct JsonEncoder {
     writing: Writing,
     /// A line under construction, and a value in it.
-    line: String,
+    pub(super) line: String,
     text: String,
 }
 
@@ -41,6 +41,13 @@ impl JsonEncoder {
             }
         }
         Ok(())
+    }
+
+    /// Appends a row to the line.
+    pub(super) fn row(&mut self, rows: &RecordBatch, row: usize) -> Result<()> {
+        let schema = rows.schema_ref();
+        let names = schema.fields().iter().map(|f| f.name().as_str());
+        self.object(names.zip(rows.columns()), row)
     }
 
     fn object<'a>(&mut self, members: impl Iterator<Item = (&'a str, &'a ArrayRef)>, row: usize) -> Result<()> {
@@ -89,11 +96,9 @@ impl JsonEncoder {
 impl Encoder for JsonEncoder {
     fn encode(&mut self, changes: &ChangeBatch, out: &mut Vec<u8>) -> Result<()> {
         let rows = appended(changes, "json")?;
-        let schema = rows.schema();
         for row in 0..rows.num_rows() {
             self.line.clear();
-            let names = schema.fields().iter().map(|f| f.name().as_str());
-            self.object(names.zip(rows.columns()), row)?;
+            self.row(rows, row)?;
             self.line.push('\n');
             out.extend_from_slice(self.line.as_bytes());
         }

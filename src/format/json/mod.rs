@@ -15,6 +15,7 @@ use crate::table::{OptionKind, OptionSpec, Options};
 use crate::{Error, Result};
 
 mod cursor;
+pub mod debezium;
 mod decode;
 mod encode;
 mod node;
@@ -33,16 +34,17 @@ const PLAIN_DECIMALS: &str = "json.encode.decimal-as-plain-number";
 impl RecordFormat for Json {
     fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
         let reading = node::Reading {
-            style: time_style(options)?,
+            style: time_style(options, TIMESTAMPS)?,
             fail_on_missing: options.boolean(FAIL_ON_MISSING)?.unwrap_or(false),
         };
         let ignore_errors = options.boolean(IGNORE_ERRORS)?.unwrap_or(false);
-        Ok(Box::new(decode::JsonDecoder::new(projection, reading, ignore_errors)?))
+        let root = node::RowNode::new(projection.fields(), reading)?;
+        Ok(Box::new(decode::JsonDecoder::new(root, projection, ignore_errors)))
     }
 
     fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
         Ok(Box::new(encode::JsonEncoder::new(Writing {
-            style: time_style(options)?,
+            style: time_style(options, TIMESTAMPS)?,
             plain_decimals: options.boolean(PLAIN_DECIMALS)?.unwrap_or(false),
         })))
     }
@@ -66,17 +68,12 @@ impl FileFormat for Json {
 
     /// A map's keys are never NULL here, so what `json.map-null-key.mode` says never comes to pass; it is only checked.
     fn check(&self, options: &Options) -> Result<()> {
-        time_style(options)?;
+        time_style(options, TIMESTAMPS)?;
         let flag = |key| options.boolean(key).map(|v| v.unwrap_or(false));
         if flag(IGNORE_ERRORS)? && flag(FAIL_ON_MISSING)? {
             return Err(Error::Option(format!("'{IGNORE_ERRORS}' and '{FAIL_ON_MISSING}' cannot both be true")));
         }
-        match options.get(NULL_KEYS).map(str::to_ascii_uppercase).as_deref() {
-            None | Some("FAIL" | "DROP" | "LITERAL") => Ok(()),
-            Some(other) => {
-                Err(Error::Option(format!("option '{NULL_KEYS}' = '{other}': expected FAIL, DROP or LITERAL")))
-            }
-        }
+        check_null_keys(options, NULL_KEYS)
     }
 
     fn reader(
@@ -94,11 +91,18 @@ impl FileFormat for Json {
     }
 }
 
-fn time_style(options: &Options) -> Result<TimeStyle> {
-    match options.get(TIMESTAMPS) {
+fn check_null_keys(options: &Options, key: &str) -> Result<()> {
+    match options.get(key).map(str::to_ascii_uppercase).as_deref() {
+        None | Some("FAIL" | "DROP" | "LITERAL") => Ok(()),
+        Some(other) => Err(Error::Option(format!("option '{key}' = '{other}': expected FAIL, DROP or LITERAL"))),
+    }
+}
+
+fn time_style(options: &Options, key: &str) -> Result<TimeStyle> {
+    match options.get(key) {
         None | Some("SQL") => Ok(TimeStyle::Sql),
         Some("ISO-8601") => Ok(TimeStyle::Iso),
-        Some(other) => Err(Error::Option(format!("option '{TIMESTAMPS}' = '{other}': expected 'SQL' or 'ISO-8601'"))),
+        Some(other) => Err(Error::Option(format!("option '{key}' = '{other}': expected 'SQL' or 'ISO-8601'"))),
     }
 }
 

@@ -32,13 +32,13 @@ fn feed(decoder: &mut dyn Decoder, schema: &SchemaRef, bytes: &[u8], piece: usiz
             let taken = decoder.decode(part)?;
             part = &part[taken..];
             if !part.is_empty() {
-                batches.extend(decoder.flush()?);
+                batches.extend(decoder.flush()?.map(|b| b.rows));
             }
         }
     }
-    batches.extend(decoder.flush()?);
+    batches.extend(decoder.flush()?.map(|b| b.rows));
     decoder.finish()?;
-    batches.extend(decoder.flush()?);
+    batches.extend(decoder.flush()?.map(|b| b.rows));
     Ok(arrow::compute::concat_batches(schema, &batches).unwrap())
 }
 

@@ -32,7 +32,9 @@ impl Join {
         for side in [0, 1] {
             self.stand_alone(side, &presence, &mut touched, &mut output)?;
         }
-        if self.layout.ambiguous && !output.removed.is_empty() && !output.added.is_empty() {
+        // Where both sides change, one row more and one fewer to meet can come to the same.
+        let both = self.sides.iter().all(|s| s.delta.len() > 0);
+        if (self.layout.ambiguous || both) && !output.removed.is_empty() && !output.added.is_empty() {
             net::cancel(&mut output)?;
         }
         out.append(&mut output.removed);

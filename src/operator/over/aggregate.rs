@@ -18,6 +18,9 @@ use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::state::{Expiry, Keys, StateTable};
 use crate::{Error, Result};
 
+#[cfg(test)]
+mod tests;
+
 /// How many rows go out in one batch.
 const BATCH_ROWS: usize = 8192;
 /// With fewer dead partitions their numbers are not worth being given anew.
@@ -127,7 +130,7 @@ impl Over {
         self.expiry.touch(&keys, self.now);
         let OverTime::Rowtime(column) = self.plan.time else {
             let times = vec![self.now; keys.len()];
-            return self.let_out(rows.clone(), &keys, &times, out);
+            return self.let_out(rows.clone(), &keys, &times, i64::MIN, out);
         };
         let times = rowtime_millis(rows.column(column))?;
         if times.null_count() > 0 {
@@ -187,7 +190,7 @@ impl Over {
         if watermark <= self.fired {
             return Ok(());
         }
-        self.fired = watermark;
+        let before = std::mem::replace(&mut self.fired, watermark);
         if !self.queue.has(watermark) {
             return Ok(());
         }
@@ -198,13 +201,21 @@ impl Over {
             Some(order) => {
                 let keys: Vec<u32> = order.iter().map(|i| keys[*i as usize]).collect();
                 let rows = arrow::compute::take_record_batch(&rows, &UInt32Array::from(order))?;
-                self.let_out(rows, &keys, &times, out)
+                self.let_out(rows, &keys, &times, before, out)
             }
-            None => self.let_out(rows, &keys, &times, out),
+            None => self.let_out(rows, &keys, &times, before, out),
         }
     }
 
-    fn let_out(&mut self, rows: RecordBatch, keys: &[u32], times: &[i64], out: &mut Vec<ChangeBatch>) -> Result<()> {
+    /// Lets rows out, of which those up to `late` are late for whoever stands behind: that watermark was in force before.
+    fn let_out(
+        &mut self,
+        rows: RecordBatch,
+        keys: &[u32],
+        times: &[i64],
+        late: i64,
+        out: &mut Vec<ChangeBatch>,
+    ) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -213,8 +224,11 @@ impl Over {
         self.note_idle(keys, times);
         let columns = rows.columns().iter().take(self.plan.width).cloned().chain(results).collect();
         let all = RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?;
+        let is_late = self.plan.time != OverTime::Arrival && times.first().is_some_and(|first| *first <= late);
+        let watermarks = is_late.then(|| Int64Array::from(vec![late; times.len()]));
+        let all = ChangeBatch { rows: all, kinds: None, watermarks };
         let parts = (0..all.num_rows()).step_by(BATCH_ROWS);
-        out.extend(parts.map(|at| ChangeBatch::append(all.slice(at, BATCH_ROWS.min(all.num_rows() - at)))));
+        out.extend(parts.map(|at| all.slice(at, BATCH_ROWS.min(all.num_rows() - at))));
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ mod order;
 mod partition;
 mod persist;
 mod rows;
+#[cfg(test)]
+mod testing;
 mod ties;
 mod updating;
 mod waiting;
@@ -21,6 +23,3 @@ pub use aggregate::{OverAggregate, OverTime};
 pub use frame::Frame;
 pub use function::{AggregateCall, OverCall, OverFunction};
 pub use updating::OverUpdating;
-
-#[cfg(test)]
-mod tests;

@@ -15,6 +15,9 @@ use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::state::{Expiry, Keys, Placement, RowStore, StateTable, row_store};
 use crate::{Error, Result};
 
+#[cfg(test)]
+mod tests;
+
 /// How many rows stand in one batch.
 const BATCH_ROWS: usize = 8192;
 /// With fewer partitions it is not worth looking whether most are empty.

@@ -18,6 +18,7 @@ mod planner;
 mod regexp;
 mod registry;
 mod rewrite;
+mod row_in;
 mod session;
 mod syntax;
 mod temporal;

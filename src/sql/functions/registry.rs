@@ -14,7 +14,7 @@ use datafusion_sql::sqlparser::ast::VisitMut;
 
 use super::planner::FlinkPlanner;
 use super::session::Session;
-use super::{aggregate, collection, conditional, datetime, json, math, regexp, rewrite, syntax, text, url};
+use super::{aggregate, collection, conditional, datetime, json, math, regexp, rewrite, row_in, syntax, text, url};
 use crate::change::StepClock;
 
 /// All functions that SQL can call, by name without regard to case; and what gives expressions Flink's meaning.
@@ -87,6 +87,7 @@ impl Functions {
 
     /// Puts Flink's forms below a node of sqlparser's (a query, an expression) as forms that DataFusion plans.
     pub fn prepare<V: VisitMut>(&self, node: &mut V) {
+        row_in::prepare(node);
         syntax::prepare(node);
     }
 

@@ -44,7 +44,7 @@ fn steps(query: &str, steps: &[&[Bid]]) -> Vec<Vec<String>> {
     let input: Input = engine.input("bids").unwrap();
     let (job, mut results): (_, Results) = engine.query(query).unwrap();
     let mut answers = Vec::new();
-    let mut next = |results: &mut Results| results.blocking_next().map(|b| shown(&b)).unwrap_or_default();
+    let next = |results: &mut Results| results.blocking_next().map(|b| shown(&b)).unwrap_or_default();
     for step in steps {
         input.blocking_push(bids(step)).unwrap();
         answers.push(next(&mut results));

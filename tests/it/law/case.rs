@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
+use millstream::change::ChangeBatch;
 use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
-use millstream::plan::{CompileOptions, Query, compile};
+use millstream::plan::{CompileOptions, Query, StateTtls, compile};
 use millstream::runtime::Circuit;
 use millstream::runtime::circuit::{Node, NodeKind};
 use millstream::sql::parse::parse_script;
@@ -33,10 +34,10 @@ pub struct Family {
 }
 
 /// Cases that failed once, tried first.
-const SEEDS: &str = include_str!("../seeds/laws.txt");
+pub const SEEDS: &str = include_str!("../seeds/laws.txt");
 
 /// How many random cases there are of each family: `MILLSTREAM_CASES`.
-fn cases() -> u64 {
+pub fn cases() -> u64 {
     std::env::var("MILLSTREAM_CASES").ok().and_then(|c| c.parse().ok()).unwrap_or(30)
 }
 
@@ -103,7 +104,8 @@ impl Case {
                 other => panic!("{text} came to {other:?}"),
             }
         }
-        let queries = plans.iter().map(|plan| Query { plan: plan.clone(), target: None }).collect();
+        let queries =
+            plans.iter().map(|plan| Query { plan: plan.clone(), target: None, state_ttls: StateTtls::new() }).collect();
         let circuit = compile(queries, CompileOptions::default()).map_err(|e| format!("{e}\n{script:#?}"))?;
         let fill = |t: &Table| (t.name.clone(), t.rows(&session.table(&t.name).unwrap().descriptor.schema, &mut rng));
         let rows = declared.iter().map(fill).collect();
@@ -167,7 +169,8 @@ impl Case {
     }
 
     fn run(&self, schedule: &Schedule) -> Result<Observed, String> {
-        run(&self.circuit, &self.rows, schedule).map_err(|e| format!("the run failed: {e}"))
+        let changes = self.rows.iter().map(|(n, r)| (n.clone(), ChangeBatch::append(r.clone()))).collect();
+        run(&self.circuit, &changes, schedule).map_err(|e| format!("the run failed: {e}"))
     }
 
     /// Holds what has come out until a step against the reference; the step after the last is the end of the input.

@@ -84,7 +84,7 @@ impl Observed {
 
 pub fn run(
     circuit: &Arc<Circuit>,
-    tables: &HashMap<String, RecordBatch>,
+    tables: &HashMap<String, ChangeBatch>,
     schedule: &Schedule,
 ) -> millstream::Result<Observed> {
     let mut executor = Executor::try_new(Arc::clone(circuit), schedule.workers)?;
@@ -93,14 +93,14 @@ pub fn run(
     for (step, (taken, batch_rows)) in schedule.steps.iter().enumerate() {
         let mut input = StepInput { processing_time: 1_000 + step as i64, ..StepInput::default() };
         for spec in &circuit.sources {
-            let Some(rows) = tables.get(&spec.table.name) else {
+            let Some(changes) = tables.get(&spec.table.name) else {
                 input.batches.push(if step == 0 { constant_rows(spec) } else { Vec::new() });
                 input.sources.push(SourceState::Ended);
                 continue;
             };
             let from = fed.get(&spec.table.name).copied().unwrap_or(0);
             let until = from + taken.get(&spec.table.name).copied().unwrap_or(0);
-            input.batches.push(batches(rows, from, until, *batch_rows, spec)?);
+            input.batches.push(batches(changes, from, until, *batch_rows, spec)?);
             input.sources.push(SourceState::Active);
         }
         for (table, rows) in taken {
@@ -124,7 +124,7 @@ pub fn run(
 }
 
 fn batches(
-    rows: &RecordBatch,
+    changes: &ChangeBatch,
     mut from: usize,
     until: usize,
     batch_rows: usize,
@@ -133,7 +133,8 @@ fn batches(
     let mut batches = Vec::new();
     while from < until {
         let take = batch_rows.min(until - from);
-        batches.push(ChangeBatch::append(project(&rows.slice(from, take), &spec.projection)?));
+        let part = changes.slice(from, take);
+        batches.push(part.with_rows(project(&part.rows, &spec.projection)?));
         from += take;
     }
     Ok(batches)

@@ -11,14 +11,26 @@ pub struct Row {
     floats: Vec<f64>,
 }
 
+impl Row {
+    /// The row to the last bit, as a key.
+    pub fn exact(&self) -> (Vec<String>, Vec<u64>) {
+        (self.texts.clone(), self.floats.iter().map(|f| f.to_bits()).collect())
+    }
+}
+
 /// The rows of some batches, in an order that does not depend on theirs.
 pub fn rows<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec<Row> {
-    let mut all: Vec<Row> = batches.into_iter().flat_map(batch_rows).collect();
+    sorted(batches.into_iter().flat_map(batch_rows).collect())
+}
+
+/// Rows in an order that does not depend on theirs.
+pub fn sorted(mut all: Vec<Row>) -> Vec<Row> {
     all.sort_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| a.texts.cmp(&b.texts)));
     all
 }
 
-fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
+/// The rows of a batch, in its order.
+pub fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
     let options = FormatOptions::new().with_null("NULL");
     let mut rows = vec![Row { texts: Vec::new(), floats: Vec::new() }; batch.num_rows()];
     for column in batch.columns() {

@@ -1,0 +1,76 @@
+//! Aggregates over all rows of their input, through the optimizer.
+//!
+//! In batch such an aggregate always has one row, so DataFusion puts a constant row in its place where no column of it is
+//! used. In a stream it has none as long as its input has none. While the optimizer works, each stands below a node
+//! that uses its first column.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion_common::tree_node::Transformed;
+use datafusion_common::{DFSchemaRef, Result, plan_err};
+use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+struct Held {
+    input: Arc<LogicalPlan>,
+}
+
+/// The plan with a node above each aggregate over all rows. Not in correlated subqueries, which are answered for each outer
+/// row as in batch.
+pub(super) fn hold(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let held = plan.transform_up_with_subqueries(|node| match &node {
+        LogicalPlan::Aggregate(a) if a.group_expr.is_empty() && a.input.all_out_ref_exprs().is_empty() => {
+            let held = Held { input: Arc::new(node) };
+            Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(held) })))
+        }
+        _ => Ok(Transformed::no(node)),
+    });
+    Ok(held?.data)
+}
+
+/// The plan without these nodes.
+pub(super) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let released = plan.transform_up_with_subqueries(|node| {
+        let held = match &node {
+            LogicalPlan::Extension(e) => e.node.as_any().downcast_ref::<Held>(),
+            _ => None,
+        };
+        Ok(match held {
+            Some(held) => Transformed::yes(held.input.as_ref().clone()),
+            None => Transformed::no(node),
+        })
+    });
+    Ok(released?.data)
+}
+
+impl UserDefinedLogicalNodeCore for Held {
+    fn name(&self) -> &str {
+        "Held"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let Some(input) = inputs.into_iter().next() else { return plan_err!("an aggregate has one input") };
+        Ok(Self { input: Arc::new(input) })
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![if output_columns.is_empty() { vec![0] } else { output_columns.to_vec() }])
+    }
+}

@@ -1,0 +1,3 @@
+-- compare: changelog
+CREATE TABLE t (id BIGINT, k STRING, v BIGINT, s STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/events.json','format'='json');
+SELECT COUNT(*), SUM(v) FROM t WHERE v > 100;

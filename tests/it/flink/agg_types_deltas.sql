@@ -1,0 +1,3 @@
+-- compare: changelog
+CREATE TABLE t (k STRING, ti TINYINT, si SMALLINT, i INT, bi BIGINT, f FLOAT, d DOUBLE, de DECIMAL(10,2), b BOOLEAN, st STRING, dt DATE, ts TIMESTAMP(3)) WITH ('connector'='filesystem','path'='${DIR}/type_deltas.json','format'='debezium-json');
+SELECT k, SUM(ti), AVG(ti), MIN(ti), MAX(ti), SUM(si), AVG(si), MIN(si), MAX(si), SUM(i), AVG(i), MIN(i), MAX(i), SUM(bi), AVG(bi), MIN(bi), MAX(bi), SUM(f), AVG(f), MIN(f), MAX(f), SUM(d), AVG(d), MIN(d), MAX(d), SUM(de), AVG(de), MIN(de), MAX(de), MIN(b), MAX(b), MIN(st), MAX(st), MIN(dt), MAX(dt), MIN(ts), MAX(ts), COUNT(b), COUNT(DISTINCT de) FROM t GROUP BY k;

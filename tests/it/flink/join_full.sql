@@ -1,0 +1,5 @@
+-- compare: changelog
+CREATE TABLE t (side STRING, id BIGINT, k STRING, v BIGINT) WITH ('connector'='filesystem','path'='${DIR}/sides.json','format'='json');
+CREATE VIEW l AS SELECT id, k, v FROM t WHERE side = 'l';
+CREATE VIEW r AS SELECT id, k, v FROM t WHERE side = 'r';
+SELECT l.id, l.k, l.v, r.id, r.k, r.v FROM l FULL JOIN r ON l.k = r.k;

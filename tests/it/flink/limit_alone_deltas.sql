@@ -1,0 +1,3 @@
+-- compare: changelog
+CREATE TABLE t (id BIGINT, g STRING, v BIGINT, s STRING) WITH ('connector'='filesystem','path'='${DIR}/deltas.json','format'='debezium-json');
+SELECT id, v FROM t LIMIT 2;

@@ -1,0 +1,190 @@
+//! What a query over changing tables must answer: the same plan, run by DataFusion in batch over the rows that stand.
+//!
+//! Two things differ from batch. An aggregate over all rows has no row as long as there are none to aggregate. And
+//! `INTERSECT ALL` and `EXCEPT ALL`, which DataFusion plans wrongly, are worked out by numbering equal rows.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::TaskContext;
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Projection, Subquery, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit, when};
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, stream::RecordBatchStreamAdapter};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use millstream::plan::{ColumnOrigin, StreamTable};
+
+/// The rows of a table, which may be exchanged between two runs of a plan.
+#[derive(Debug)]
+struct Contents {
+    schema: SchemaRef,
+    rows: Mutex<RecordBatch>,
+}
+
+#[derive(Debug)]
+struct Part(Arc<Contents>);
+
+impl PartitionStream for Part {
+    fn schema(&self) -> &SchemaRef {
+        &self.0.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = self.0.rows.lock().unwrap().clone();
+        let rows = futures::stream::iter([Ok(rows)]);
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.0.schema), rows))
+    }
+}
+
+/// A query that has been planned for batch, to be run over any rows.
+pub struct Reference {
+    context: SessionContext,
+    runtime: tokio::runtime::Runtime,
+    tables: HashMap<String, Arc<Contents>>,
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl Reference {
+    pub fn new(plan: &LogicalPlan) -> Result<Self> {
+        let config = SessionConfig::new().with_target_partitions(1).with_batch_size(1 << 16);
+        let config = config.set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
+        // Where an aggregate has no row, columns are NULL that batch knows as not NULL.
+        let config = config.set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true);
+        let context = SessionContext::new_with_config(config);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let mut tables = HashMap::new();
+        let plan = plan.clone().transform_up_with_subqueries(|node| lower(node, &mut tables))?.data;
+        // Only what must be done before a plan can run: the more is left out, the less can be wrong in the same way as ours.
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(ReplaceDistinctWithAggregate::new()),
+            Arc::new(DecorrelatePredicateSubquery::new()),
+            Arc::new(ScalarSubqueryToJoin::new()),
+            Arc::new(ExtractEquijoinPredicate::new()),
+        ];
+        let plan = Optimizer::with_rules(rules).optimize(plan, &OptimizerContext::new(), |_, _| {})?;
+        let state = context.state();
+        let plan = runtime.block_on(state.query_planner().create_physical_plan(&plan, &state))?;
+        Ok(Self { context, runtime, tables, plan })
+    }
+
+    /// The answer when these rows stand in the tables.
+    pub fn answer(&self, standing: &HashMap<String, RecordBatch>) -> Result<RecordBatch> {
+        for (name, contents) in &self.tables {
+            *contents.rows.lock().unwrap() = standing[name].clone();
+        }
+        let plan = reset_plan_states(Arc::clone(&self.plan))?;
+        let batches = datafusion::physical_plan::collect(plan, self.context.task_ctx());
+        let all = arrow::compute::concat_batches(&self.plan.schema(), &self.runtime.block_on(batches)?)?;
+        // Names that cannot collide.
+        let fields = all.columns().iter().enumerate();
+        let fields = fields.map(|(i, c)| Field::new(format!("c{i}"), c.data_type().clone(), true)).collect::<Vec<_>>();
+        let options = RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), all.columns().to_vec(), &options)?)
+    }
+}
+
+fn lower(plan: LogicalPlan, tables: &mut HashMap<String, Arc<Contents>>) -> Result<Transformed<LogicalPlan>> {
+    Ok(match &plan {
+        LogicalPlan::TableScan(scan) => Transformed::yes(read(scan, tables)?),
+        LogicalPlan::Aggregate(a) if is_global(a) => Transformed::yes(of_some_rows(a)?),
+        LogicalPlan::Filter(f) => {
+            let schema = Arc::clone(f.input.schema());
+            let predicate = f.predicate.clone().transform_up(|e| not_in(e, &schema))?.data;
+            Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, Arc::clone(&f.input))?))
+        }
+        // What may be NULL below may have changed.
+        _ => Transformed::yes(plan.recompute_schema()?),
+    })
+}
+
+/// `x NOT IN (…)`, which DataFusion does not plan with references to the query around, as NOT EXISTS with a row for which
+/// `x = y` is not false. That is as good where all that counts is whether a condition is true.
+fn not_in(expr: Expr, outer: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::InSubquery(InSubquery { expr: wanted, subquery, negated: true }) = expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let columns: HashSet<Column> = wanted.column_refs().into_iter().cloned().collect();
+    let mut refer = |e: Expr| match e {
+        Expr::Column(c) if columns.contains(&c) => {
+            let (_, field) = outer.qualified_field_from_column(&c)?;
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), c)))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let wanted = wanted.transform_up(&mut refer)?.data;
+    let mut outer_ref_columns = subquery.outer_ref_columns.clone();
+    wanted.apply(|e| {
+        outer_ref_columns.extend(matches!(e, Expr::OuterReferenceColumn(..)).then(|| e.clone()));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let given = Expr::Column(subquery.subquery.schema().columns().remove(0));
+    let asked = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(given.eq(wanted).is_not_false())?;
+    let subquery = Subquery { subquery: Arc::new(asked.build()?), outer_ref_columns, ..subquery };
+    Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated: true })))
+}
+
+fn read(scan: &TableScan, tables: &mut HashMap<String, Arc<Contents>>) -> Result<LogicalPlan> {
+    let Some(table) = scan.source.downcast_ref::<StreamTable>() else {
+        return Ok(LogicalPlan::TableScan(scan.clone()));
+    };
+    let descriptor = &table.descriptor;
+    let empty = || {
+        let rows = Mutex::new(RecordBatch::new_empty(Arc::clone(&descriptor.schema)));
+        Arc::new(Contents { schema: Arc::clone(&descriptor.schema), rows })
+    };
+    let contents = tables.entry(descriptor.name.clone()).or_insert_with(empty);
+    let schema = Arc::clone(&descriptor.schema);
+    let provider = StreamingTable::try_new(schema, vec![Arc::new(Part(Arc::clone(contents)))])?;
+    let all = (0..table.schema.fields().len()).collect();
+    let exprs = scan.projection.clone().unwrap_or(all).into_iter().map(|column| {
+        let expr = match &table.origins[column] {
+            ColumnOrigin::Connector(i) => Expr::Column(Column::from_name(table.descriptor.schema.field(*i).name())),
+            ColumnOrigin::Computed(expr) => expr.clone(),
+        };
+        expr.alias_qualified(Some(scan.table_name.clone()), table.schema.field(column).name())
+    });
+    let exprs: Vec<Expr> = exprs.collect();
+    LogicalPlanBuilder::scan("__rows", provider_as_source(Arc::new(provider)), None)?.project(exprs)?.build()
+}
+
+/// Whether it has a row for all its input, and is not asked for the rows that belong to an outer one.
+fn is_global(aggregate: &Aggregate) -> bool {
+    let sets = matches!(aggregate.group_expr.as_slice(), [] | [Expr::GroupingSet(_)]);
+    sets && aggregate.input.all_out_ref_exprs().is_empty()
+}
+
+/// The aggregate without the row of nothing.
+fn of_some_rows(aggregate: &Aggregate) -> Result<LogicalPlan> {
+    let rows = count(lit(1)).alias("__rows");
+    let exprs = aggregate.aggr_expr.iter().cloned().chain([rows]).collect();
+    let with_count = Aggregate::try_new(Arc::clone(&aggregate.input), aggregate.group_expr.clone(), exprs)?;
+    let some = Expr::Column(Column::from_name("__rows")).gt(lit(0_i64));
+    let kept = LogicalPlanBuilder::from(LogicalPlan::Aggregate(with_count)).filter(some.clone())?.build()?;
+    let keys = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
+    let columns = aggregate.schema.columns().into_iter().enumerate().map(|(i, column)| {
+        let (relation, name) = (column.relation.clone(), column.name.clone());
+        let value = Expr::Column(column);
+        match i < keys {
+            true => Ok(value),
+            // Says that it may be NULL: so is a subquery's value without a row.
+            false => Ok(when(some.clone(), value).end()?.alias_qualified(relation, name)),
+        }
+    });
+    Ok(LogicalPlan::Projection(Projection::try_new(columns.collect::<Result<_>>()?, Arc::new(kept))?))
+}
