@@ -97,12 +97,12 @@ fn ours(bytes: &[u8], schema: &SchemaRef) -> Vec<RecordBatch> {
             if block.is_empty() {
                 break;
             }
-            batches.extend(decoder.flush().expect("rows"));
+            batches.extend(decoder.flush().expect("rows").map(|changes| changes.rows));
         }
     }
-    batches.extend(decoder.flush().expect("rows"));
+    batches.extend(decoder.flush().expect("rows").map(|changes| changes.rows));
     decoder.finish().expect("good records");
-    batches.extend(decoder.flush().expect("rows"));
+    batches.extend(decoder.flush().expect("rows").map(|changes| changes.rows));
     batches
 }
 

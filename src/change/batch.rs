@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take, take_record_batch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take, take_arrays};
 use arrow::datatypes::SchemaRef;
 
 use crate::{Error, Result};
@@ -43,6 +43,16 @@ impl std::fmt::Display for RowKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.short())
     }
+}
+
+/// The rows at `indices`, in that order; also where rows have no columns and only their number counts.
+///
+/// # Errors
+/// When an index is out of bounds.
+pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
+    let columns = take_arrays(rows.columns(), indices, None)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
 }
 
 /// The kinds of a batch's rows.
@@ -117,7 +127,7 @@ impl ChangeBatch {
     /// # Errors
     /// When an index is out of bounds.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self> {
-        let rows = take_record_batch(&self.rows, indices)?;
+        let rows = take_rows(&self.rows, indices)?;
         let kinds = self.kinds.as_ref().map(|k| indices.values().iter().map(|i| k[*i as usize]).collect());
         let watermarks = match &self.watermarks {
             Some(w) => {

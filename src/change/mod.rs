@@ -4,6 +4,6 @@ mod batch;
 mod clock;
 mod time;
 
-pub use batch::{ChangeBatch, RowKind, RowKinds};
+pub use batch::{ChangeBatch, RowKind, RowKinds, take_rows};
 pub use clock::{Clock, ManualClock, StepClock, SystemClock};
 pub use time::{WallClock, Watermark, rowtime_millis};

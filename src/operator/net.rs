@@ -1,11 +1,10 @@
 //! The net changes of each step, for sinks: what comes and goes within a step is not seen outside.
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
 
 use super::{Operator, OperatorFactory, StepTime};
 use crate::Result;
-use crate::change::{ChangeBatch, RowKind};
+use crate::change::{ChangeBatch, RowKind, take_rows};
 use crate::state::{GONE, Keys};
 
 /// Puts a step's changes together. Rows that come and go, or go and come, equal within a step cancel out; with a unique key,
@@ -60,7 +59,7 @@ impl Operator for Net {
             None => left_over(&step)?,
         };
         if !rows.is_empty() {
-            let rows = take_record_batch(&step.rows, &UInt32Array::from(rows))?;
+            let rows = take_rows(&step.rows, &UInt32Array::from(rows))?;
             out.push(ChangeBatch { rows, kinds: Some(kinds.into()), watermarks: None });
         }
         Ok(())
@@ -176,7 +175,7 @@ impl Weights {
         }
         let numbers = match rows.len() == step.num_rows() {
             true => numbers(&step.rows)?,
-            false => numbers(&take_record_batch(&step.rows, &UInt32Array::from(rows.to_vec()))?)?,
+            false => numbers(&take_rows(&step.rows, &UInt32Array::from(rows.to_vec()))?)?,
         };
         let order: Vec<u32> =
             if rows.len() == step.num_rows() { (0..rows.len() as u32).collect() } else { rows.to_vec() };

@@ -304,7 +304,7 @@ mod tests {
         let factory = factory(SetKind::Except, Some(10));
         let mut one = factory.build().unwrap();
         let left: Vec<i64> = (1..=20).chain(1..=10).collect();
-        assert_eq!(step(one.as_mut(), 0, &left, &(5..=30).collect::<Vec<_>>()).unwrap().len(), 10);
+        assert_eq!(step(one.as_mut(), 0, &left, &(5..=30).collect::<Vec<_>>()).unwrap().len(), 14);
         let dealt = place(vec![one.snapshot().unwrap()], 2).unwrap();
         let mut snapshots = Vec::new();
         for tables in dealt {

@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Arra
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
+use super::late::{in_order, sorted};
 use super::top_n::frozen::{WEIGHT, split_columns, with_columns};
 use super::top_n::{Encoder, OrderColumn};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
@@ -44,6 +45,7 @@ impl OperatorFactory for Sort {
                 reached: i64::MIN,
                 fired: i64::MIN,
                 late_rows: 0,
+                pending: Vec::new(),
             }),
             None => Box::new(AtEnd { sorter, rows: Multiset::new(Arc::clone(&self.input)) }),
         })
@@ -88,6 +90,8 @@ struct InTime {
     /// The greatest time of these.
     fired: i64,
     late_rows: u64,
+    /// The step's batches.
+    pending: Vec<ChangeBatch>,
 }
 
 impl InTime {
@@ -131,40 +135,55 @@ impl InTime {
     }
 
     /// Adds rows of which some are behind the watermark: each sees what had gone out before it.
-    fn add_with_late_rows(
-        &mut self,
-        rows: &RecordBatch,
-        times: &Int64Array,
-        watermarks: &Int64Array,
-        out: &mut Vec<ChangeBatch>,
-    ) -> Result<()> {
-        let mut due = Vec::new();
-        for row in 0..rows.num_rows() {
-            self.reach(watermarks.value(row), &mut due);
-            if times.value(row) <= self.fired {
+    fn add_with_late_rows(&mut self, rows: &RecordBatch, watermarks: &Int64Array, due: &mut Vec<u32>) -> Result<()> {
+        let times = self.times(rows)?;
+        let mut kept: Vec<u32> = Vec::new();
+        let first = self.rows.ids();
+        for (row, (time, watermark)) in (0u32..).zip(times.values().iter().zip(watermarks.values())) {
+            self.reach(*watermark, due);
+            if *time <= self.fired {
                 self.late_rows += 1;
                 continue;
             }
-            self.add(&rows.slice(row, 1), &times.slice(row, 1))?;
+            self.queue.push(Reverse((*time, first + kept.len() as u32)));
+            kept.push(row);
         }
-        self.emit(&mut due, out)
+        self.rows.append(&take_record_batch(rows, &UInt32Array::from(kept))?)?;
+        Ok(())
+    }
+
+    fn add_pending(&mut self, due: &mut Vec<u32>) -> Result<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        if !in_order(&pending) {
+            // A union's inputs one after another. Rows that are not behind the watermark may go first.
+            let (marked, plain): (Vec<_>, Vec<_>) = pending.into_iter().partition(|b| b.watermarks.is_some());
+            pending = plain;
+            pending.extend(sorted(&marked)?);
+        }
+        for batch in pending {
+            match &batch.watermarks {
+                None => self.add(&batch.rows, &self.times(&batch.rows)?)?,
+                Some(watermarks) => self.add_with_late_rows(&batch.rows, watermarks, due)?,
+            }
+        }
+        Ok(())
     }
 }
 
 impl Operator for InTime {
-    fn push(&mut self, _input: usize, batch: ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
+    fn push(&mut self, _input: usize, batch: ChangeBatch, _out: &mut Vec<ChangeBatch>) -> Result<()> {
         if batch.kinds.is_some() {
             return Err(Error::internal("rows that change put in order of time"));
         }
-        let times = self.times(&batch.rows)?;
-        match &batch.watermarks {
-            None => self.add(&batch.rows, &times),
-            Some(watermarks) => self.add_with_late_rows(&batch.rows, &times, watermarks, out),
+        if batch.num_rows() > 0 {
+            self.pending.push(batch);
         }
+        Ok(())
     }
 
     fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
         let mut due = Vec::new();
+        self.add_pending(&mut due)?;
         self.reach(time.watermark.0, &mut due);
         self.emit(&mut due, out)?;
         if self.rows.wants_compaction() {
@@ -260,3 +279,6 @@ impl Operator for AtEnd {
         OperatorStats { state_rows: self.rows.len() as u64, state_bytes: self.rows.bytes() as u64, late_rows: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use datafusion_physical_expr::expressions::Column;
 
 use super::aggregate::{Keys, grouping_sets, lower_aggregate, prepare};
 use super::compile::Compiler;
+use super::ttl;
 use crate::operator::group_aggregate::{Aggregate, GroupAggregateFactory, Keeping, keeping};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 use crate::{Error, Result};
@@ -35,6 +36,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate, all: 
         // Without aggregates there is nothing to update: what has come once stays.
         changelog: if aggregates.is_empty() { changelog } else { Changelog::Retract },
         keys: vec![(0..prepared.keys.len()).collect()],
+        net: true,
         bound: Some(bound(&key_names, aggregates.iter().zip(&shown), changing, ttl)),
         ..NodeNotes::default()
     };
@@ -92,14 +94,7 @@ fn bound<'a>(
         }
     }
     if let Some(ttl) = ttl {
-        parts.push(format!("state TTL {}", shown_time(ttl)));
+        parts.push(format!("state TTL {}", ttl::span(ttl)));
     }
     parts.join(", ")
-}
-
-/// Milliseconds in the largest unit that they are whole numbers of.
-fn shown_time(millis: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")];
-    let whole = units.iter().find(|(unit, _)| millis % unit == 0);
-    whole.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
 }

@@ -13,6 +13,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
 use super::compile::{Compiler, column_index, physical};
+use super::ttl;
 use crate::operator::calc::Calc;
 use crate::operator::join::{JoinColumn, JoinFactory, JoinInput, JoinKind};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
@@ -204,10 +205,13 @@ fn notes(compiler: &Compiler, join: &LogicalJoin, factory: &JoinFactory, sides: 
         JoinKind::NotIn => "NOT IN".to_string(),
         kind => format!("{kind:?}").to_uppercase(),
     };
+    let keys = unique_keys(factory, notes);
     NodeNotes {
         detail: format!("{kind}, on=[{}]", on.join(" AND ")),
         changelog: if factory.retracts() { Changelog::Retract } else { Changelog::Append },
-        keys: unique_keys(factory, notes),
+        // Of a key it may give a row that goes and one that comes, which are one update.
+        net: keys.is_empty(),
+        keys,
         bound: Some(bound(factory, notes)),
         ..NodeNotes::default()
     }
@@ -287,10 +291,14 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
             _ if unique_on_keys(&factory.inputs[i], notes[i]) => format!("{name}: one row per distinct ({})", names(i)),
             _ => format!("unbounded: grows with rows of the {name} input"),
         };
+<<<<<<< HEAD
+        format!("{what}{}", ttl::shown(factory.inputs[i].ttl))
+=======
         match factory.inputs[i].ttl {
-            Some(ttl) => format!("{what}, state TTL {}", duration(ttl)),
+            Some(ttl) => format!("{what}, state TTL {}", ttl::span(ttl)),
             None => what,
         }
+>>>>>>> main
     };
     let (left, right) = (side(0), side(1));
     let both = ["left", "right"].map(|name| format!("unbounded: grows with rows of the {name} input"));
@@ -298,11 +306,4 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
         (Some(a), Some(b)) if a == b => format!("unbounded: grows with rows of both inputs{a}"),
         _ => format!("{left}; {right}"),
     }
-}
-
-/// Milliseconds in words.
-pub(super) fn duration(millis: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let whole = units.into_iter().find(|(unit, _)| millis >= *unit && millis % unit == 0);
-    whole.map_or_else(|| format!("{millis} ms"), |(unit, name)| format!("{}{name}", millis / unit))
 }

@@ -28,8 +28,8 @@ use super::{global, set_operation};
 use crate::Result;
 
 /// Optimizes a plan. Left out are the rules that split a DISTINCT aggregate in two (windows would be lost on the way),
-/// those for joins and limits, which streams plan their own way, and the folding of the current time: a query that runs
-/// for days has no one start time.
+/// those that drop joins or NULL keys (a join sees to these itself), those for limits, which streams plan their own way,
+/// and the folding of the current time: a query that runs for days has no one start time.
 ///
 /// # Errors
 /// When an expression is found to be wrong, such as a constant division by zero.
@@ -58,6 +58,7 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     // Else they are left to a physical planner, which is not ours.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    let plan = global::hold(subquery::assert_single_rows(set_operation::rewrite(plan)?)?)?;
+    let plan = subquery::complete_in(set_operation::rewrite(plan)?)?;
+    let plan = global::hold(subquery::assert_single_rows(plan)?)?;
     Ok(global::release(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)?)
 }

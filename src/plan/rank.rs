@@ -11,10 +11,12 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
+use super::{ttl, windowed};
 use crate::Result;
+use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
-use crate::operator::top_n::{OrderColumn, TopN, check_order};
+use crate::operator::top_n::{Closing, OrderColumn, TopN, check_order};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 
 /// A Top-N in a plan: a filter over `ROW_NUMBER()` that has an upper bound.
@@ -163,7 +165,8 @@ pub(super) fn lower(
     let input = compiler.lower(below)?;
     let params = &ranked.function.params;
     let ttl = compiler.state_ttl(below);
-    let ordered = Ordered { partition: &params.partition_by, order: &params.order_by, range: ranked.range, ttl };
+    let clock = windowed::clock(below)?;
+    let ordered = Ordered { partition: &params.partition_by, order: &params.order_by, range: ranked.range, ttl, clock };
     let number = rank_column(ranked.window);
     let known = |e: Expr| with_known_rank(e, number.as_ref(), ranked.range);
     let inlined = |e: &Expr| inline(e, &ranked.between).and_then(known);
@@ -201,6 +204,8 @@ pub(super) struct Ordered<'a> {
     pub range: (u64, u64),
     /// How long state is kept untouched, in milliseconds of processing time.
     pub ttl: Option<i64>,
+    /// The clock that windows among the rows were cut by.
+    pub clock: WallClock,
 }
 
 /// The rows of a range of places in each partition; with their places as a last column if `number` says how it is called.
@@ -221,12 +226,16 @@ pub(super) fn top_n(
     let fields = wide.fields().iter().take(width).cloned().chain(number).collect::<Vec<_>>();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let changing = before.notes.changelog == Changelog::Retract;
-    let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked);
+    let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
+    let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
+    let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
+    let appends = windows.is_some() || kept.is_some_and(Keep::is_first);
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
-        changelog: if kept.is_some_and(Keep::is_first) { Changelog::Append } else { Changelog::Retract },
+        changelog: if appends { Changelog::Append } else { Changelog::Retract },
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        bound: Some(bound(&wide, &partition, ordered, changing)),
+        net: true,
+        bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
         ..passed(&before.notes, width)
     };
     let ttl = ordered.ttl;
@@ -238,7 +247,9 @@ pub(super) fn top_n(
         }
         None => {
             let range = ordered.range;
-            let factory = TopN { partition, order, range, ranked, changing, input, schema: Arc::clone(&schema), ttl };
+            let ttl = ttl.filter(|_| windows.is_none());
+            let schema_out = Arc::clone(&schema);
+            let factory = TopN { partition, order, range, ranked, changing, input, schema: schema_out, ttl, windows };
             compiler.operator(factory, vec![node], schema, notes)
         }
     })
@@ -375,7 +386,7 @@ pub(super) fn passed(before: &NodeNotes, width: usize) -> NodeNotes {
     }
 }
 
-fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool) -> String {
+fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> String {
     let per = match partition {
         [] => String::new(),
         keys => format!(" per distinct ({})", names(schema, keys)),
@@ -386,6 +397,8 @@ fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: 
         0 | 1 => format!("one row{per}"),
         last => format!("at most {last} rows{per}"),
     };
-    let ttl = ordered.ttl.map(|ms| format!(", state TTL {:?}", std::time::Duration::from_millis(ms.unsigned_abs())));
-    bound + &ttl.unwrap_or_default()
+    if windowed {
+        return bound + " of open windows";
+    }
+    bound + &ttl::shown(ordered.ttl)
 }

@@ -12,7 +12,7 @@ use datafusion_expr::logical_plan::{Join, Projection};
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore, cast};
 
 use super::compile::Compiler;
-use super::join::duration;
+use super::ttl;
 use crate::operator::set_operation::{SetKind, SetOperationFactory};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 
@@ -133,12 +133,16 @@ pub(super) fn lower(compiler: &mut Compiler, node: &SetOperationNode) -> crate::
     let pairs = left.schema.fields().iter().zip(right.schema.fields());
     let fields = pairs.map(|(l, r)| l.as_ref().clone().with_nullable(l.is_nullable() || r.is_nullable()));
     let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
-    let times = ttl.iter().flatten().max().map(|ttl| format!(", state TTL {}", duration(*ttl)));
+<<<<<<< HEAD
+    let longest = ttl.iter().all(Option::is_some).then(|| ttl.into_iter().flatten().max()).flatten();
+=======
+    let times = ttl.iter().flatten().max().map(|ttl| format!(", state TTL {}", ttl::span(*ttl)));
+>>>>>>> main
     let notes = NodeNotes {
         detail: if node.kind == SetKind::Intersect { "INTERSECT ALL".into() } else { "EXCEPT ALL".into() },
         changelog,
         keys: left.notes.keys.clone(),
-        bound: Some(format!("unbounded: grows with distinct rows of both inputs{}", times.unwrap_or_default())),
+        bound: Some(format!("unbounded: grows with distinct rows of both inputs{}", ttl::shown(longest))),
         ..NodeNotes::default()
     };
     let factory = SetOperationFactory { kind: node.kind, schema: Arc::clone(&schema), ttl };

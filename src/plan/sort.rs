@@ -8,6 +8,7 @@ use datafusion_expr::{Expr, LogicalPlan};
 
 use super::compile::Compiler;
 use super::rank::{Ordered, Prepared, passed, prepare, shown_order, top_n};
+use crate::change::WallClock;
 use crate::operator::limit::Limit;
 use crate::operator::sort::Sort;
 use crate::operator::top_n::check_order;
@@ -20,7 +21,8 @@ pub(super) fn lower(compiler: &mut Compiler, sort: &LogicalSort) -> Result<NodeI
         return first_rows(compiler, sort, (0, Some(fetch as u64)));
     }
     let input = compiler.lower(&sort.input)?;
-    let ordered = Ordered { partition: &[], order: &sort.expr, range: (1, u64::MAX), ttl: None };
+    let ordered =
+        Ordered { partition: &[], order: &sort.expr, range: (1, u64::MAX), ttl: None, clock: WallClock::default() };
     let Prepared { node, order, .. } = prepare(compiler, input, sort.input.schema(), &ordered)?;
     let node = compiler.exchange(node, Vec::new());
     let before = compiler.circuit.node(node);
@@ -81,7 +83,8 @@ fn rows_of(compiler: &mut Compiler, plan: &LogicalPlan, span: (u64, Option<u64>)
             let input = compiler.lower(other)?;
             if compiler.circuit.node(input).notes.changelog == Changelog::Retract {
                 let ttl = compiler.state_ttl(other);
-                let ordered = Ordered { partition: &[], order: &[], range: range(span), ttl };
+                let ordered =
+                    Ordered { partition: &[], order: &[], range: range(span), ttl, clock: WallClock::default() };
                 return top_n(compiler, input, other.schema(), &ordered, None);
             }
             Ok(arrived(compiler, input, span))
@@ -110,7 +113,8 @@ fn first_rows(compiler: &mut Compiler, sort: &LogicalSort, (skip, fetch): (u64, 
     let fetch = fetch.into_iter().chain(own).min();
     let input = compiler.lower(&sort.input)?;
     let ttl = compiler.state_ttl(&sort.input);
-    let ordered = Ordered { partition: &[], order: &sort.expr, range: range((skip, fetch)), ttl };
+    let ordered =
+        Ordered { partition: &[], order: &sort.expr, range: range((skip, fetch)), ttl, clock: WallClock::default() };
     top_n(compiler, input, sort.input.schema(), &ordered, None)
 }
 

@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{DFSchemaRef, Result, plan_err};
-use datafusion_expr::logical_plan::{Join, Projection, Subquery};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion_expr::expr::{Exists, InSubquery};
+use datafusion_expr::logical_plan::{Filter, Join, Projection, Subquery};
 use datafusion_expr::utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned};
-use datafusion_expr::{BinaryExpr, Expr, Extension, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
+use datafusion_expr::{
+    BinaryExpr, Expr, ExprSchemable, Extension, LogicalPlan, Operator, UserDefinedLogicalNodeCore, lit, when,
+};
 use datafusion_optimizer::optimizer::ApplyOrder;
 use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
 
@@ -53,6 +56,64 @@ fn spell_out(join: Join) -> Result<Transformed<LogicalPlan>> {
     conditions[0] = conditions[0].clone().is_not_false();
     let filter = conjunction(conditions);
     Ok(Transformed::yes(LogicalPlan::Join(Join { filter, null_aware: false, ..join })))
+}
+
+/// Gives `IN` its three values inside of larger conditions.
+///
+/// There DataFusion makes a column of it that says whether there is a match: true or false, but never unknown. That will do
+/// where unknown counts as false, which is so under AND and OR alone. Elsewhere, as in `a = 1 OR b NOT IN (…)`, it is spelled out:
+/// without a match, it is unknown if the subquery gives a NULL, or gives anything while the left side is NULL.
+pub(super) fn complete_in(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
+        let parts = split_conjunction_owned(filter.predicate.clone());
+        let completed = parts.into_iter().map(|part| match &part {
+            Expr::InSubquery(_) => Ok(Transformed::no(part)),
+            Expr::Not(inner) if matches!(inner.as_ref(), Expr::InSubquery(_)) => Ok(Transformed::no(part)),
+            _ => complete(part, true, filter.input.schema()),
+        });
+        let completed = completed.collect::<Result<Vec<_>>>()?;
+        if !completed.iter().any(|part| part.transformed) {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        }
+        let predicate = conjunction(completed.into_iter().map(|part| part.data));
+        let predicate = predicate.unwrap_or_else(|| filter.predicate.clone());
+        Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?)))
+    })?;
+    Ok(plan.data)
+}
+
+/// `plain` says that unknown counts as false where the expression stands.
+fn complete(expr: Expr, plain: bool, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            let (left, right) = (complete(*left, plain, schema)?, complete(*right, plain, schema)?);
+            let transformed = left.transformed || right.transformed;
+            let whole = BinaryExpr::new(Box::new(left.data), op, Box::new(right.data));
+            Ok(Transformed::new_transformed(Expr::BinaryExpr(whole), transformed))
+        }
+        Expr::InSubquery(query) if plain && !query.negated => Ok(Transformed::no(Expr::InSubquery(query))),
+        Expr::InSubquery(query) => spell_out_in(query, schema),
+        other => other.map_children(|child| complete(child, false, schema)),
+    }
+}
+
+fn spell_out_in(query: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let value = query.subquery.subquery.schema().iter().next().map(|(q, f)| (Column::from((q, f)), f.is_nullable()));
+    let Some((column, nullable)) = value else { return plan_err!("a subquery without a column") };
+    let left_nullable = query.expr.nullable(schema)?;
+    if !nullable && !left_nullable {
+        return Ok(Transformed::no(Expr::InSubquery(query)));
+    }
+    let exists = |subquery: Subquery| Expr::Exists(Exists { subquery, negated: false });
+    let nulls = Filter::try_new(Expr::Column(column).is_null(), Arc::clone(&query.subquery.subquery))?;
+    let nulls = Subquery { subquery: Arc::new(LogicalPlan::Filter(nulls)), ..query.subquery.clone() };
+    let left_unknown = query.expr.as_ref().clone().is_null().and(exists(query.subquery.clone()));
+    let matched = Expr::InSubquery(InSubquery { negated: false, ..query.clone() });
+    let spelled = when(matched, lit(!query.negated))
+        .when(exists(nulls).or(left_unknown), lit(ScalarValue::Boolean(None)))
+        .otherwise(lit(query.negated))?;
+    Ok(Transformed::yes(spelled))
 }
 
 /// Has each uncorrelated scalar subquery watched that could give more than one row. Correlated ones cannot: they are aggregates.

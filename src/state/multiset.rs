@@ -1,7 +1,7 @@
 //! Multisets of rows.
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, make_comparator};
-use arrow::compute::{SortOptions, take_record_batch};
+use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
 use datafusion_common::hash_utils::{QualityRandomState, create_hashes};
@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 
 use super::remap::GONE;
 use super::{Remap, RowStore, row_store};
-use crate::change::{RowKind, RowKinds};
+use crate::change::{RowKind, RowKinds, take_rows};
 use crate::{Error, Result};
 
 /// Unlike the exchange's, so that a worker's rows spread evenly.
@@ -201,7 +201,7 @@ impl Multiset {
         let Incoming { rows, hashes, fresh, base, .. } = incoming;
         match fresh.len() == rows.num_rows() {
             true => self.rows.append(rows)?,
-            false => self.rows.append(&take_record_batch(rows, &UInt32Array::from(fresh.clone()))?)?,
+            false => self.rows.append(&take_rows(rows, &UInt32Array::from(fresh.clone()))?)?,
         };
         for (entry, row) in (*base..).zip(fresh) {
             let hash = hashes[*row as usize];

@@ -1,11 +1,11 @@
 //! Which worker a key belongs to.
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
 use datafusion_common::hash_utils::{QualityRandomState, create_hashes};
 
 use super::{Placement, StateTable};
 use crate::Result;
+use crate::change::take_rows;
 
 /// Fixed, so that a key belongs to the same worker in every run; its own, so that a worker's keys still spread evenly over
 /// hash tables that use another seed.
@@ -61,7 +61,7 @@ pub fn place(tables: Vec<Vec<StateTable>>, workers: usize) -> Result<Vec<Vec<Sta
                     let keys: Vec<ArrayRef> = columns.iter().map(|c| chunk.column(*c).clone()).collect();
                     for (part, rows) in parts.iter_mut().zip(partitioner.rows(&keys, chunk.num_rows())?) {
                         if !rows.is_empty() {
-                            part.push(take_record_batch(chunk, &rows)?);
+                            part.push(take_rows(chunk, &rows)?);
                         }
                     }
                 }

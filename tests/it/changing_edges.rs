@@ -232,6 +232,8 @@ fn a_sink_of_new_rows_refuses_what_changes() {
     for part in ["line 1, column 13", "'s' (filesystem, json)", "only new rows", "table 't'", "debezium-json"] {
         assert!(refused.contains(part), "{part}: {refused}");
     }
+    let refused = engine.check("INSERT INTO s SELECT MAX(v) FROM t GROUP BY k").unwrap_err().to_string();
+    assert!(refused.contains("GroupAggregate: keys=[k]") && refused.contains("windows"), "{refused}");
     let text = engine.explain("INSERT INTO s SELECT v FROM (VALUES ('a')) AS x (v)").unwrap();
     assert!(text.contains("Sink(s): takes=append"), "{text}");
 }
@@ -354,4 +356,18 @@ fn hints_name_what_is_there() {
         let told = engine.check(wrong).unwrap_err().to_string();
         assert!(told.contains("line 1, column") && told.contains("STATE_TTL") && told.contains(why), "{told}");
     }
+}
+
+#[test]
+fn state_ttls_are_shown() {
+    let mut engine = engine(1);
+    engine.execute("CREATE TABLE t (k BIGINT) WITH ('connector' = 'channel')").unwrap();
+    let query = "SELECT k, COUNT(*) FROM t GROUP BY k";
+    assert!(!engine.explain(query).unwrap().contains("TTL"));
+    engine.set("table.exec.state.ttl", "90 min").unwrap();
+    let text = engine.explain(query).unwrap();
+    assert!(text.contains("state TTL 1 h 30 min") && !text.contains("NetChanges"), "{text}");
+    let hinted = query.replace("SELECT", "SELECT /*+ STATE_TTL('t' = '1d') */");
+    let text = engine.explain(&hinted).unwrap();
+    assert!(text.contains("state TTL 1 d") && !text.contains("1 h"), "{text}");
 }

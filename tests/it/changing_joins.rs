@@ -162,6 +162,7 @@ fn joins_without_keys() {
     check("SELECT v, w FROM l LEFT JOIN r ON v > w");
     check("SELECT v, w FROM l FULL JOIN r ON v > w");
     check("SELECT v, d FROM l LEFT JOIN e ON TRUE");
+    check("SELECT b FROM n CROSS JOIN (SELECT v FROM l LEFT JOIN r ON l.k = r.k) x");
     check("SELECT COUNT FROM (SELECT 1 AS COUNT FROM l CROSS JOIN n)");
 }
 
@@ -178,6 +179,15 @@ fn joins_in_a_row() {
     );
     check("SELECT v FROM (SELECT l.k, v, w FROM l LEFT JOIN r ON l.k = r.k) x WHERE w IS NULL");
     check("SELECT v, w FROM l LEFT JOIN r ON l.k = r.k WHERE w > 15");
+}
+
+#[test]
+fn joins_named_otherwise() {
+    check("SELECT v, w FROM l JOIN r USING (k)");
+    check("SELECT v, w FROM l NATURAL JOIN r");
+    check("SELECT k, v, w FROM l LEFT JOIN r USING (k)");
+    check("SELECT l.v, x.w FROM l, LATERAL (SELECT w FROM r WHERE r.k = l.k) x");
+    check("SELECT l.v, x.w FROM l LEFT JOIN LATERAL (SELECT w FROM r WHERE r.k = l.k) x ON TRUE");
 }
 
 #[test]
@@ -233,6 +243,30 @@ fn a_scalar_subquery_of_two_rows_ends_the_job() {
     }
 }
 
+#[test]
+fn aggregates_in_subqueries() {
+    check("SELECT v FROM l WHERE v > (SELECT MAX(b) FROM n)");
+    check("SELECT v, (SELECT COUNT(*) FROM r) FROM l");
+    check("SELECT v, (SELECT MAX(w) FROM r WHERE r.k = l.k) FROM l");
+    check("SELECT v, (SELECT COUNT(*) FROM r WHERE r.k = l.k) FROM l");
+    check("SELECT v FROM l WHERE v > (SELECT MIN(w) FROM r WHERE r.k = l.k)");
+    check("SELECT v FROM l WHERE 2 = (SELECT COUNT(w) FROM r WHERE r.k = l.k)");
+    check("SELECT v FROM l WHERE k IN (SELECT k FROM r GROUP BY k HAVING SUM(w) > 20)");
+    check("SELECT v FROM l WHERE k NOT IN (SELECT a FROM n GROUP BY a HAVING COUNT(*) > 1)");
+    check("SELECT l.v, x.s FROM l JOIN (SELECT k, SUM(w) AS s FROM r GROUP BY k) x ON l.k = x.k AND l.v < x.s");
+    check("SELECT l.v, x.s FROM l FULL JOIN (SELECT k, SUM(w) AS s FROM r GROUP BY k) x ON l.k = x.k");
+    check("SELECT l.v, x.m FROM l, LATERAL (SELECT MAX(w) AS m FROM r WHERE r.k = l.k) x");
+}
+
+#[test]
+fn set_operations() {
+    check("SELECT k FROM l INTERSECT SELECT k FROM r");
+    check("SELECT k FROM l EXCEPT SELECT k FROM r");
+    check("SELECT k FROM l UNION SELECT k FROM r");
+    check("SELECT k, v FROM l INTERSECT SELECT a, b FROM n");
+    check("SELECT l.k FROM l LEFT JOIN r ON l.k = r.k AND v < w EXCEPT SELECT a FROM n");
+}
+
 /// What is given, worked out by hand: DataFusion does not count copies.
 fn check_rows(query: &str, rows: &[(&[&str], i64)]) {
     let wanted: Folded = rows.iter().map(|(row, n)| (row.iter().map(|v| v.to_string()).collect(), *n)).collect();
@@ -254,6 +288,28 @@ fn set_operations_count_copies() {
     check_rows("SELECT k FROM l EXCEPT ALL (SELECT k FROM l EXCEPT ALL SELECT a FROM n)", &[(&["1"], 1), (&["2"], 2)]);
     check_rows("SELECT CAST(k AS INT) FROM l INTERSECT ALL SELECT a FROM n", &[(&["1"], 1), (&["2"], 2)]);
     check_rows("SELECT l.k FROM l LEFT JOIN r ON l.k = r.k INTERSECT ALL SELECT a FROM n", &[(&["1"], 1), (&["2"], 2)]);
+}
+
+/// DataFusion takes unknown for false here.
+#[test]
+fn in_within_larger_conditions() {
+    // `r` has a NULL: of what it lacks nothing is known.
+    check_rows("SELECT v FROM l WHERE v = 50 OR k NOT IN (SELECT k FROM r)", &[(&["50"], 1)]);
+    check_rows(
+        "SELECT v FROM l WHERE v = 50 OR NOT (v > 10 AND k IN (SELECT k FROM r))",
+        &[(&["10"], 1), (&["50"], 1)],
+    );
+    // `n` has none; of l's NULL nothing is known.
+    check_rows(
+        "SELECT v FROM l WHERE v = 10 OR k NOT IN (SELECT a FROM n)",
+        &[(&["10"], 1), (&["NULL"], 1), (&["50"], 1)],
+    );
+    check_rows("SELECT v FROM l WHERE v = 10 OR (k IN (SELECT a FROM n)) IS UNKNOWN", &[(&["10"], 1), (&["40"], 1)]);
+    check_rows(
+        "SELECT v FROM l WHERE v = 10 OR k NOT IN (SELECT c FROM e)",
+        &[(&["10"], 1), (&["11"], 1), (&["20"], 2), (&["NULL"], 1), (&["40"], 1), (&["50"], 1)],
+    );
+    check("SELECT v FROM l WHERE v = 10 OR k IN (SELECT k FROM r)");
 }
 
 #[test]

@@ -213,6 +213,28 @@ fn results_as_a_table() {
     assert_eq!(out.good(), table);
 }
 
+#[test]
+fn changing_results_as_a_table_are_what_stands_at_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"op":"c","after":{"id":1,"s":"a"}}"#,
+        r#"{"op":"c","after":{"id":2,"s":"b"}}"#,
+        r#"{"op":"u","after":{"id":1,"s":"c"}}"#,
+        r#"{"op":"d","before":{"id":2}}"#,
+    ];
+    std::fs::write(directory.path().join("in"), lines.join("\n")).unwrap();
+    let script = format!(
+        "CREATE TABLE t (id INT, s STRING, PRIMARY KEY (id) NOT ENFORCED)
+           WITH ('connector' = 'filesystem', 'format' = 'debezium-json', 'path' = '{}');
+         SET 'millstream.step.max-rows' = '1';
+         SELECT * FROM t",
+        directory.path().display()
+    );
+    let out = with_script(&["run", "-", "--result-mode", "table"], &script);
+    assert_eq!(out.good(), "+----+---+\n| id | s |\n+----+---+\n| 1  | c |\n+----+---+\n");
+    assert_eq!(with_script(&["run", "-"], &script).good(), "+I[1, c]\n");
+}
+
 /// An endless table and what is read of it: the rows as they come, and their number by the day.
 const ENDLESS: &str = "
     CREATE TABLE endless (n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen',

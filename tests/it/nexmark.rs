@@ -134,7 +134,11 @@ fn circuit(query: &Query) -> Circuit {
             plan = Some(query.plan);
         }
     }
-    compile(vec![Planned { plan: plan.unwrap(), target: None }], CompileOptions::default()).unwrap()
+    compile(
+        vec![Planned { plan: plan.unwrap(), target: None, state_ttls: Default::default() }],
+        CompileOptions::default(),
+    )
+    .unwrap()
 }
 
 /// All events of each stream, with `nr`, the order in which they arrive, and how many there are in a cycle.

@@ -9,7 +9,6 @@ use arrow::row::{RowConverter, SortField};
 use datafusion_functions_aggregate::count::Count;
 use datafusion_functions_aggregate::first_last::{FirstValue, LastValue};
 use datafusion_functions_aggregate::min_max::{Max, Min};
-use datafusion_functions_aggregate::string_agg::StringAgg;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
@@ -97,7 +96,7 @@ fn runs(function: &AggregateFunctionExpr, changing: bool) -> bool {
 fn gathers(function: &AggregateFunctionExpr) -> bool {
     let list = |t: &DataType| matches!(t, DataType::List(_) | DataType::LargeList(_) | DataType::Map(..));
     let lists = function.state_fields().is_ok_and(|fields| fields.iter().any(|f| list(f.data_type())));
-    lists || function.fun().inner().downcast_ref::<StringAgg>().is_some()
+    lists || matches!(function.fun().name(), "listagg" | "string_agg")
 }
 
 /// What accumulators read, each expression once.

@@ -66,6 +66,8 @@ impl Presence {
 /// A row that may show or no longer show.
 struct Judged {
     entry: u32,
+    /// [`NO_KEY`] where it is not at hand.
+    key: u32,
     before: (u64, bool),
     now: (u64, bool),
     kinds: (RowKind, RowKind),
@@ -112,7 +114,12 @@ impl Join {
             }
         }
         output.alone(&self.layout, &self.sides, side, &removed, false)?;
-        output.alone(&self.layout, &self.sides, side, &added, true)
+        output.alone(&self.layout, &self.sides, side, &added, true)?;
+        if self.settles {
+            let settled = judged.iter().filter(|row| row.now.1 && row.key != NO_KEY);
+            settled.for_each(|row| self.sides[side].let_go(row.entry, row.key));
+        }
+        Ok(())
     }
 
     /// Whether rows of a key match something, before and after the step.
@@ -164,7 +171,13 @@ impl Join {
                 before = *said > 0;
                 now = if flips { now } else { before };
             }
-            Judged { entry, before: (weights.0, before), now: (weights.1, now), kinds: own.kinds(change, self.kind) }
+            Judged {
+                entry,
+                key,
+                before: (weights.0, before),
+                now: (weights.1, now),
+                kinds: own.kinds(change, self.kind),
+            }
         });
         let judged: Vec<Judged> = judged.collect();
         if let Some(matches) = &mut self.sides[side].matches {
@@ -186,7 +199,7 @@ impl Join {
         let judge = |entry: u32, change: Option<usize>| {
             let weights = own.weights(entry, change);
             let (before, now) = ((weights.0, before(entry) > 0), (weights.1, now(entry) > 0));
-            Judged { entry, before, now, kinds: own.kinds(change, self.kind) }
+            Judged { entry, key: NO_KEY, before, now, kinds: own.kinds(change, self.kind) }
         };
         let changed = own.delta.entries.iter().enumerate().map(|(i, entry)| judge(*entry, Some(i)));
         let others = touched.iter().filter(|(entry, _)| !own.is_changed(*entry));
@@ -208,6 +221,14 @@ impl Side {
     fn kinds(&self, change: Option<usize>, kind: JoinKind) -> (RowKind, RowKind) {
         let own = change.filter(|_| !kind.pairs()).map(|i| (self.delta.kind(i, true), self.delta.kind(i, false)));
         own.unwrap_or((RowKind::Insert, RowKind::Delete))
+    }
+
+    /// Gives up a row that can change nothing any more.
+    fn let_go(&mut self, entry: u32, key: u32) {
+        if let Store::Rows(rows) = &mut self.store {
+            rows.remove(entry);
+            self.lists.remove(key, entry);
+        }
     }
 
     /// Whether an entry's row is there.

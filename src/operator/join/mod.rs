@@ -146,6 +146,11 @@ impl JoinFactory {
         let changing = self.inputs.iter().any(|i| i.changing);
         changing || !matches!(self.kind, JoinKind::Inner | JoinKind::Semi)
     }
+
+    fn settles(&self) -> bool {
+        let stays = |input: &JoinInput| !input.changing && input.ttl.is_none();
+        matches!(self.kind, JoinKind::Semi | JoinKind::Anti) && self.inputs.iter().all(stays)
+    }
 }
 
 impl OperatorFactory for JoinFactory {
@@ -156,6 +161,7 @@ impl OperatorFactory for JoinFactory {
         Ok(Box::new(Join {
             kind: self.kind,
             nulls_equal: self.nulls_equal,
+            settles: self.settles(),
             layout,
             keys: Keys::try_new(Arc::new(key_schema))?,
             sides,
@@ -178,6 +184,8 @@ struct Join {
     kind: JoinKind,
     nulls_equal: bool,
     layout: Layout,
+    /// Whether a left row that has a match is done with: neither it nor its match can go again.
+    settles: bool,
     /// The keys of both sides.
     keys: Keys,
     sides: [Side; 2],

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 
 use super::collect::number;
@@ -26,11 +25,14 @@ struct Extras {
 impl Join {
     pub(super) fn freeze(&self) -> Result<Vec<StateTable>> {
         let table = |(side, name): (&Side, &'static str)| {
-            let (rows, entries) = side.frozen(&self.keys)?;
-            let rows = match rows {
-                Some(rows) => vec![extended(&rows, &side.extras(&entries))?],
-                None => Vec::new(),
-            };
+            let (chunks, entries) = side.frozen(&self.keys)?;
+            let mut rest = entries.as_slice();
+            let rows = chunks.iter().map(|rows| {
+                let (own, others) = rest.split_at(rows.num_rows().min(rest.len()));
+                rest = others;
+                extended(rows, &side.extras(own))
+            });
+            let rows = rows.collect::<Result<Vec<_>>>()?;
             let placement = match self.kind {
                 JoinKind::NotIn => Placement::First,
                 _ => Placement::Key(side.kept_keys.clone()),
@@ -81,8 +83,8 @@ fn runs(times: &[i64]) -> Vec<(usize, usize, i64)> {
 
 impl Side {
     /// The rows that are there, and their entries.
-    fn frozen(&self, keys: &Keys) -> Result<(Option<RecordBatch>, Vec<u32>)> {
-        let (chunks, entries): (Vec<RecordBatch>, Vec<u32>) = match &self.store {
+    fn frozen(&self, keys: &Keys) -> Result<(Vec<RecordBatch>, Vec<u32>)> {
+        Ok(match &self.store {
             Store::Rows(rows) => (rows.freeze()?, (0..rows.ids()).filter(|id| rows.is_live(*id)).collect()),
             Store::Weighted(rows) => {
                 (rows.freeze()?.0, (0..rows.entries()).filter(|entry| rows.weight(*entry) > 0).collect())
@@ -96,11 +98,7 @@ impl Side {
                 let options = RecordBatchOptions::new().with_row_count(Some(live.len()));
                 (vec![RecordBatch::try_new_with_options(schema, columns, &options)?], live)
             }
-        };
-        let Some(schema) = chunks.first().map(RecordBatch::schema).filter(|_| !entries.is_empty()) else {
-            return Ok((None, entries));
-        };
-        Ok((Some(concat_rows(&schema, &chunks)?), entries))
+        })
     }
 
     fn extras(&self, entries: &[u32]) -> Extras {
@@ -186,13 +184,4 @@ fn extended(rows: &RecordBatch, extras: &Extras) -> Result<RecordBatch> {
         add("__written", DataType::Int64, Arc::new(Int64Array::from(written.clone())));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-fn concat_rows(schema: &arrow::datatypes::SchemaRef, chunks: &[RecordBatch]) -> Result<RecordBatch> {
-    if !schema.fields().is_empty() {
-        return Ok(concat_batches(schema, chunks)?);
-    }
-    let rows = chunks.iter().map(RecordBatch::num_rows).sum();
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), Vec::new(), &options)?)
 }

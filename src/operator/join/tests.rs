@@ -276,6 +276,23 @@ fn state_is_let_go_in_time() {
     assert_eq!(one(30, 0, &[insert(2, 2)]), (0, 1));
 }
 
+/// Where nothing is ever taken away, a row that has found its match is of no more use.
+#[test]
+fn settled_rows_are_not_kept() {
+    for (kind, given) in [(JoinKind::Semi, 1), (JoinKind::Anti, 2)] {
+        let factory = factory(kind, [false, false], false, None);
+        let mut join = factory.build().unwrap();
+        step(join.as_mut(), 0, vec![(0, batch(&factory, 0, &[insert(1, 1), insert(2, 1)]))]).unwrap();
+        assert_eq!(join.stats().state_rows, 2);
+        let rows = vec![(1, batch(&factory, 1, &[insert(1, 1)])), (0, batch(&factory, 0, &[insert(1, 3)]))];
+        let out = step(join.as_mut(), 0, rows).unwrap();
+        // The key that came, and the left row without a match.
+        assert_eq!(join.stats().state_rows, 2);
+        let out: Vec<_> = out.iter().flat_map(changes).collect();
+        assert_eq!(out.len(), 3 - given, "{out:?}");
+    }
+}
+
 /// State taken from one worker goes on on three, and back.
 #[test]
 fn state_is_dealt_to_workers() {

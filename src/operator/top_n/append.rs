@@ -6,11 +6,11 @@ use arrow::datatypes::Int64Type;
 
 use super::TopN;
 use super::frozen::{WRITTEN, split_columns, touch_restored, with_columns};
-use super::places::Partitions;
-use super::sorted::Entry;
+use super::places::{Changes, Partitions};
+use super::sorted::{Entry, Sorted};
 use crate::change::ChangeBatch;
 use crate::operator::{Operator, OperatorStats, StepTime};
-use crate::state::{RowStore, StateTable, row_store};
+use crate::state::{Remap, RowStore, StateTable, row_store};
 use crate::{Error, Result};
 
 /// Keeps of each partition the rows up to the last place that is asked for.
@@ -39,8 +39,8 @@ impl Append {
         })
     }
 
-    /// Takes in rows; with `touching` partitions are noted as changed by this step.
-    fn add(&mut self, rows: &RecordBatch, touching: bool) -> Result<()> {
+    /// Takes in rows, and gives the partition of each; with `touching` partitions are noted as changed by this step.
+    pub fn add(&mut self, rows: &RecordBatch, touching: bool) -> Result<&[u32]> {
         let Self { plan, partitions, rows: store, ids, accepted, displaced, .. } = self;
         partitions.intern(plan, rows, ids)?;
         let encoded = partitions.order.encoder.encode(rows)?;
@@ -72,7 +72,26 @@ impl Append {
             store.append(&take_record_batch(rows, &UInt32Array::from(accepted.clone()))?)?;
         }
         displaced.iter().for_each(|row| store.remove(*row));
+        Ok(ids)
+    }
+
+    /// Lets out what stands at the places of some partitions, and forgets them.
+    pub fn release(&mut self, partitions: &[u32], out: &mut Vec<ChangeBatch>) -> Result<()> {
+        let mut changes = Changes::default();
+        let lists = self.partitions.release(partitions);
+        lists.iter().for_each(|list| changes.all(list, &self.plan));
+        changes.emit(&self.plan, self.rows.as_ref(), out)?;
+        lists.iter().flat_map(Sorted::iter).for_each(|entry| self.rows.remove(entry.row));
         Ok(())
+    }
+
+    /// Gives back what dropped rows and partitions took, once that is much.
+    pub fn tidy(&mut self) -> Result<Option<Remap>> {
+        if self.rows.wants_compaction() {
+            let remap = self.rows.compact()?;
+            self.partitions.remap_rows(&remap);
+        }
+        self.partitions.tidy()
     }
 }
 
@@ -96,11 +115,8 @@ impl Operator for Append {
         }
         let changes = self.partitions.changes(&self.plan, |_| 1, time.processing_time);
         changes.emit(&self.plan, self.rows.as_ref(), out)?;
-        if self.rows.wants_compaction() {
-            let remap = self.rows.compact()?;
-            self.partitions.remap_rows(&remap);
-        }
-        self.partitions.tidy()
+        self.tidy()?;
+        Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {

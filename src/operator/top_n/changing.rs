@@ -105,7 +105,8 @@ impl Operator for Changing {
             remap.apply(&mut self.listed);
             self.partitions.remap_rows(&remap);
         }
-        self.partitions.tidy()
+        self.partitions.tidy()?;
+        Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {

@@ -4,6 +4,7 @@
 //! will. Over rows that come and go ([`changing`]) all are kept, as the next may be needed any time. Either way rows are
 //! numbers into state in columns; what stands in order are their encoded keys ([`order`], [`sorted`]). A step's changes are
 //! the difference between a partition's places before and after it, for the partitions that it touched ([`places`]).
+//! Where partitions are of windows ([`windowed`]), each goes out once, when its window closes.
 //!
 //! Rows that the order does not tell apart stand in the order of their arrival where rows only come. Where they also go, what
 //! arrived when depends on how the input was cut into steps, as one net change a step comes from above: such rows stand in
@@ -17,6 +18,7 @@ mod places;
 mod sorted;
 #[cfg(test)]
 mod tests;
+mod windowed;
 
 use arrow::datatypes::SchemaRef;
 
@@ -24,6 +26,7 @@ pub(super) use self::order::Encoder;
 pub use self::order::{OrderColumn, check_order};
 use super::{Operator, OperatorFactory};
 use crate::Result;
+use crate::change::WallClock;
 use crate::state::Placement;
 
 /// Keeps the rows at a range of places of each partition.
@@ -45,6 +48,17 @@ pub struct TopN {
     pub schema: SchemaRef,
     /// How long a partition is kept that no row gets into, in milliseconds of processing time.
     pub ttl: Option<i64>,
+    /// Where partitions are of windows, over rows that only come: then what a window comes to goes out when it closes.
+    pub windows: Option<Closing>,
+}
+
+/// When a row's window closes.
+#[derive(Debug, Clone)]
+pub struct Closing {
+    /// The column that holds the window's end.
+    pub end: usize,
+    /// The clock that windows are cut by, and watermarks are read off.
+    pub clock: WallClock,
 }
 
 impl TopN {
@@ -71,9 +85,10 @@ pub(super) fn placement(partition: &[usize]) -> Placement {
 
 impl OperatorFactory for TopN {
     fn build(&self) -> Result<Box<dyn Operator>> {
-        match self.changing {
-            true => Ok(Box::new(changing::Changing::try_new(self.clone())?)),
-            false => Ok(Box::new(append::Append::try_new(self.clone())?)),
+        match (&self.windows, self.changing) {
+            (Some(closing), false) => Ok(Box::new(windowed::Windowed::try_new(self.clone(), closing.clone())?)),
+            (_, false) => Ok(Box::new(append::Append::try_new(self.clone())?)),
+            (_, true) => Ok(Box::new(changing::Changing::try_new(self.clone())?)),
         }
     }
 

@@ -105,15 +105,20 @@ impl Partitions {
     /// The partitions that no row got into for so long that they are let go; the caller takes their rows out.
     pub fn expire(&mut self, now: i64) -> Vec<Sorted> {
         let expired = self.expiry.expired(now);
-        self.empty += expired.len();
-        expired.into_iter().map(|partition| std::mem::take(&mut self.lists[partition as usize])).collect()
+        self.release(&expired)
     }
 
-    /// Drops the partitions without rows once there are many.
-    pub fn tidy(&mut self) -> Result<()> {
+    /// Empties some partitions, and gives what they held.
+    pub fn release(&mut self, partitions: &[u32]) -> Vec<Sorted> {
+        self.empty += partitions.len();
+        partitions.iter().map(|partition| std::mem::take(&mut self.lists[*partition as usize])).collect()
+    }
+
+    /// Drops the partitions without rows once there are many, and says how the others are numbered then.
+    pub fn tidy(&mut self) -> Result<Option<Remap>> {
         // Counted more than once where one was emptied more than once: then this comes sooner.
         if self.empty < RETAIN_FROM || self.empty * 2 < self.keys.len() {
-            return Ok(());
+            return Ok(None);
         }
         self.empty = 0;
         let remap = self.keys.retain(|partition| !self.lists[partition as usize].is_empty())?;
@@ -121,7 +126,7 @@ impl Partitions {
         self.lists.resize_with(self.keys.len(), Sorted::default);
         self.is_touched = vec![false; self.keys.len()];
         self.expiry.remap(&remap);
-        Ok(())
+        Ok(Some(remap))
     }
 
     /// The times when the partitions of some rows were written; `None` where nothing expires.
@@ -171,6 +176,16 @@ impl Changes {
         for _ in 0..times {
             self.rows.push(entry.row);
             self.kinds.push(kind);
+        }
+    }
+
+    /// All that stands at the places of a partition, as new.
+    pub fn all(&mut self, list: &Sorted, plan: &TopN) {
+        let mut entries = Vec::new();
+        at_places(list, plan.range, |_| 1, &mut entries);
+        match plan.ranked {
+            true => self.ranked(plan.range.0, &[], &entries),
+            false => entries.iter().for_each(|entry| self.push(entry, RowKind::Insert, 1)),
         }
     }
 

@@ -53,7 +53,17 @@ fn plan(order: Vec<OrderColumn>, range: (u64, u64), ranked: bool, changing: bool
         fields.push(Field::new("rank", DataType::UInt64, false));
     }
     let schema_out = Arc::new(Schema::new(fields));
-    TopN { partition: vec![0], order, range, ranked, changing, input: schema(), schema: schema_out, ttl: None }
+    TopN {
+        partition: vec![0],
+        order,
+        range,
+        ranked,
+        changing,
+        input: schema(),
+        schema: schema_out,
+        ttl: None,
+        windows: None,
+    }
 }
 
 fn time(step: i64) -> StepTime {

@@ -102,5 +102,5 @@ fn ignores_nulls(aggregate: &str) -> bool {
 }
 
 fn is_listagg(aggregate: &str) -> bool {
-    aggregate == "string_agg"
+    aggregate == "listagg"
 }

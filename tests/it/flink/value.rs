@@ -31,8 +31,9 @@ fn value_of(column: &ArrayRef, row: usize) -> Value {
     match column.data_type() {
         DataType::Boolean => json!(column.as_boolean().value(row)),
         DataType::Utf8 => json!(column.as_string::<i32>().value(row)),
-        DataType::Float32 => float(column.as_primitive::<Float32Type>().value(row).into()),
+        DataType::Float32 => float(column.as_primitive::<Float32Type>().value(row).to_string().parse().unwrap()),
         DataType::Float64 => float(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Utf8View => json!(column.as_string_view().value(row)),
         DataType::Decimal128(..) => json!(column.as_primitive::<Decimal128Type>().value_as_string(row)),
         DataType::Date32 => {
             json!(column.as_primitive::<Date32Type>().value_as_date(row).unwrap().to_string())
@@ -53,7 +54,7 @@ fn value_of(column: &ArrayRef, row: usize) -> Value {
         }
         other => match arrow::util::display::array_value_to_string(column, row).map(|t| t.parse::<i64>()) {
             Ok(Ok(number)) => json!(number),
-            _ => panic!("a value of type {other}"),
+            _ => json!(format!("a value of type {other}")),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! SUM and AVG: both hold a sum, in the type of the argument, and a count.
+//! SUM and AVG: both hold a sum and a count. A SUM wraps in the type of its argument, an AVG sums in a wider one.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -45,10 +45,12 @@ struct Total {
 }
 
 /// The type that values of a type are summed in.
-fn sum_type(of: &DataType) -> DataType {
-    match of {
-        DataType::Decimal128(_, s) => DataType::Decimal128(38, *s),
-        other => other.clone(),
+fn sum_type(kind: Kind, of: &DataType) -> DataType {
+    match (kind, of) {
+        (_, DataType::Decimal128(_, s)) => DataType::Decimal128(38, *s),
+        (Kind::Avg, DataType::Int8 | DataType::Int16 | DataType::Int32) => DataType::Int64,
+        (Kind::Avg, DataType::Float32) => DataType::Float64,
+        (_, other) => other.clone(),
     }
 }
 
@@ -111,7 +113,8 @@ impl AggregateUDFImpl for Total {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match (self.kind, types) {
             (Kind::Avg, [DataType::Decimal128(_, s)]) => Ok(DataType::Decimal128(38, (*s).max(6))),
-            (_, [of]) => Ok(sum_type(of)),
+            (Kind::Sum, [of]) => Ok(sum_type(Kind::Sum, of)),
+            (Kind::Avg, [of]) => Ok(of.clone()),
             _ => plan_err!("{} takes one number", self.name().to_uppercase()),
         }
     }
@@ -122,7 +125,7 @@ impl AggregateUDFImpl for Total {
             return Ok(vec![Distinct::state_field(args.name, input.data_type())]);
         }
         let field = |name, data_type| Arc::new(Field::new(format_state_name(args.name, name), data_type, true));
-        Ok(vec![field("sum", sum_type(input.data_type())), field("count", DataType::Int64)])
+        Ok(vec![field("sum", sum_type(self.kind, input.data_type())), field("count", DataType::Int64)])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -145,7 +148,7 @@ impl Total {
     fn shape(&self, args: &AccumulatorArgs) -> Result<Shape> {
         let [input] = args.expr_fields else { return plan_err!("{} takes one number", self.name()) };
         let of = input.data_type().clone();
-        Ok(Shape { kind: self.kind, sum: sum_type(&of), of, result: args.return_field.data_type().clone() })
+        Ok(Shape { kind: self.kind, sum: sum_type(self.kind, &of), of, result: args.return_field.data_type().clone() })
     }
 }
 
@@ -155,6 +158,18 @@ struct Shape {
     of: DataType,
     sum: DataType,
     result: DataType,
+}
+
+impl Shape {
+    /// An argument's values as they are summed.
+    fn summed(&self, values: &[ArrayRef]) -> Result<ArrayRef> {
+        let values = argument(values, 0)?;
+        match (values.data_type(), &self.sum) {
+            (DataType::Decimal128(..), DataType::Decimal128(..)) => Ok(Arc::clone(values)),
+            (of, sum) if of == sum => Ok(Arc::clone(values)),
+            (_, sum) => Ok(cast(values, sum)?),
+        }
+    }
 }
 
 /// A sum and a count for each group.
@@ -258,7 +273,8 @@ impl<T: ArrowNumericType> GroupsAccumulator for Groups<T> {
         groups: usize,
     ) -> Result<()> {
         self.grow(groups);
-        let values = argument(values, 0)?.as_primitive::<T>();
+        let values = self.shape.summed(values)?;
+        let values = values.as_primitive::<T>();
         if filter.is_none() && values.null_count() == 0 {
             group_indices.iter().zip(values.values()).for_each(|(group, v)| self.add(*group, *v, 1));
             return Ok(());
@@ -308,12 +324,14 @@ impl<T: ArrowNumericType> GroupsAccumulator for Groups<T> {
 
 impl<T: ArrowNumericType + Debug> Accumulator for Groups<T> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.only(argument(values, 0)?.as_primitive::<T>(), true);
+        let values = self.shape.summed(values)?;
+        self.only(values.as_primitive::<T>(), true);
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.only(argument(values, 0)?.as_primitive::<T>(), false);
+        let values = self.shape.summed(values)?;
+        self.only(values.as_primitive::<T>(), false);
         Ok(())
     }
 
