@@ -27,7 +27,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate, all: 
     let node = compiler.circuit.node(exchanged);
     let (before, changelog) = (Arc::clone(&node.schema), node.notes.changelog);
     let schema = result_schema(aggregate, &before, &prepared.keys, &aggregates)?;
-    let ttl = compiler.state_ttl(&aggregate.input);
+    let state_ttl = compiler.state_ttl(&aggregate.input);
     let changing = changelog != Changelog::Append;
     let key_names: Vec<&str> = prepared.keys.iter().map(|k| before.field(*k).name().as_str()).collect();
     let shown: Vec<String> = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect();
@@ -37,11 +37,17 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate, all: 
         changelog: if aggregates.is_empty() { changelog } else { Changelog::Retract },
         keys: vec![(0..prepared.keys.len()).collect()],
         net: true,
-        bound: Some(bound(&key_names, aggregates.iter().zip(&shown), changing, ttl)),
+        bound: Some(bound(&key_names, aggregates.iter().zip(&shown), changing, state_ttl)),
         ..NodeNotes::default()
     };
-    let keys = prepared.keys;
-    let factory = GroupAggregateFactory { keys, aggregates, input: before, schema: Arc::clone(&schema), changing, ttl };
+    let factory = GroupAggregateFactory {
+        keys: prepared.keys,
+        aggregates,
+        input: before,
+        schema: Arc::clone(&schema),
+        changing,
+        ttl: state_ttl,
+    };
     Ok(compiler.operator(factory, vec![exchanged], schema, notes))
 }
 
@@ -93,8 +99,5 @@ fn bound<'a>(
             parts.push(more);
         }
     }
-    if let Some(ttl) = ttl {
-        parts.push(format!("state TTL {}", ttl::span(ttl)));
-    }
-    parts.join(", ")
+    parts.join(", ") + &ttl::shown(ttl)
 }

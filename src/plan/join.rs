@@ -291,14 +291,7 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
             _ if unique_on_keys(&factory.inputs[i], notes[i]) => format!("{name}: one row per distinct ({})", names(i)),
             _ => format!("unbounded: grows with rows of the {name} input"),
         };
-<<<<<<< HEAD
         format!("{what}{}", ttl::shown(factory.inputs[i].ttl))
-=======
-        match factory.inputs[i].ttl {
-            Some(ttl) => format!("{what}, state TTL {}", ttl::span(ttl)),
-            None => what,
-        }
->>>>>>> main
     };
     let (left, right) = (side(0), side(1));
     let both = ["left", "right"].map(|name| format!("unbounded: grows with rows of the {name} input"));

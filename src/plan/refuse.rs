@@ -10,11 +10,6 @@ pub(super) fn plan(plan: &LogicalPlan) -> Error {
     let what = match plan {
         LogicalPlan::Sort(_) => "ORDER BY: sorting is not planned yet",
         LogicalPlan::Limit(_) => "LIMIT: limiting is not planned yet",
-        LogicalPlan::Distinct(_) => "DISTINCT: rows made distinct without a window are not planned yet",
-        LogicalPlan::Aggregate(_) => {
-            "GROUP BY: aggregates without a window are not planned yet; group by window_start and window_end of a window \
-             function"
-        }
         LogicalPlan::RecursiveQuery(_) => "RECURSIVE: recursive queries are not planned",
         LogicalPlan::Subquery(_) => "SELECT: subqueries in expressions are not planned yet",
         other => return Error::Unsupported(format!("{}: not planned yet", other.display())),

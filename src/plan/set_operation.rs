@@ -133,11 +133,7 @@ pub(super) fn lower(compiler: &mut Compiler, node: &SetOperationNode) -> crate::
     let pairs = left.schema.fields().iter().zip(right.schema.fields());
     let fields = pairs.map(|(l, r)| l.as_ref().clone().with_nullable(l.is_nullable() || r.is_nullable()));
     let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
-<<<<<<< HEAD
     let longest = ttl.iter().all(Option::is_some).then(|| ttl.into_iter().flatten().max()).flatten();
-=======
-    let times = ttl.iter().flatten().max().map(|ttl| format!(", state TTL {}", ttl::span(*ttl)));
->>>>>>> main
     let notes = NodeNotes {
         detail: if node.kind == SetKind::Intersect { "INTERSECT ALL".into() } else { "EXCEPT ALL".into() },
         changelog,

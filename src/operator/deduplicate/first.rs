@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
 
 use super::{Deduplicate, Keep};
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, take_rows};
 use crate::operator::top_n::frozen::{WRITTEN, split_columns, touch_restored, with_columns};
 use crate::operator::top_n::placement;
 use crate::operator::{Operator, OperatorStats, StepTime};
@@ -127,7 +126,7 @@ impl First {
             accepted.push(row as u32);
         }
         if !accepted.is_empty() {
-            self.store.append(&take_record_batch(rows, &UInt32Array::from(accepted.clone()))?)?;
+            self.store.append(&take_rows(rows, &UInt32Array::from(accepted.clone()))?)?;
         }
         replaced.into_iter().for_each(|row| self.store.remove(row));
         Ok(accepted)

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array, new_empty_array};
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::DataType;
 
 use super::accumulate::{Accumulator, Kept, Part, Rows, Saved};
 use super::function::Function;
 use super::running::runs;
-use crate::state::{Keys, Lists, Remap};
+use super::values::Values;
+use crate::state::{Lists, Remap};
 use crate::{Error, Result};
 
 /// With fewer rows gone it is not worth while to number the others anew.
@@ -35,7 +36,7 @@ pub(super) struct Bag {
     held: Held,
     functions: Vec<Function>,
     /// Groups and arguments, each combination once: a *value*.
-    values: Keys,
+    values: Values,
     /// By row: its value.
     value_of: Vec<u32>,
     /// The rows of each group.
@@ -48,18 +49,9 @@ pub(super) struct Bag {
 
 impl Bag {
     pub fn try_new(held: Held, functions: Vec<Function>) -> Result<Self> {
-        let values = empty_values(&held.types)?;
+        let values = Values::try_new(&held.types)?;
         let (by_group, by_value) = (Lists::default(), Lists::default());
         Ok(Self { held, functions, values, value_of: Vec::new(), by_group, by_value, live: 0 })
-    }
-
-    /// Finds or makes the value of each row.
-    fn values(&mut self, groups: &[u32], arguments: Vec<ArrayRef>) -> Result<Vec<u32>> {
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from_iter_values(groups.iter().copied()))];
-        columns.extend(arguments);
-        let mut values = Vec::new();
-        self.values.intern(&columns, groups.len(), &mut values)?;
-        Ok(values)
     }
 
     fn add(&mut self, group: u32, value: u32) -> Result<()> {
@@ -85,10 +77,7 @@ impl Bag {
             values.extend(self.by_group.iter(*group).map(|row| self.value_of[row as usize]));
             places.resize(values.len(), place);
         }
-        let columns = match values.is_empty() {
-            true => self.held.types.iter().map(new_empty_array).collect(),
-            false => self.values.take(&values)?.split_off(1),
-        };
+        let columns = self.values.take(&values)?;
         if self.held.order.is_empty() || values.is_empty() {
             return Ok((places, columns));
         }
@@ -144,12 +133,6 @@ impl Bag {
     }
 }
 
-fn empty_values(types: &[DataType]) -> Result<Keys> {
-    let mut fields = vec![Field::new("group", DataType::UInt32, false)];
-    fields.extend(types.iter().enumerate().map(|(i, t)| Field::new(format!("v{i}"), t.clone(), true)));
-    Keys::try_new(Arc::new(Schema::new(fields)))
-}
-
 impl Accumulator for Bag {
     fn grow(&mut self, groups: usize) {
         self.functions.iter_mut().for_each(|f| f.grow(groups));
@@ -161,7 +144,8 @@ impl Accumulator for Bag {
         let picked = UInt32Array::from(kept);
         let pick = |i: &usize| Ok(take(rows.input(*i)?, &picked, None)?);
         let arguments = self.held.inputs.iter().map(pick).collect::<Result<Vec<_>>>()?;
-        let values = self.values(&groups, arguments)?;
+        let mut values = Vec::new();
+        self.values.intern(&groups, &arguments, &mut values)?;
         for ((row, group), value) in picked.values().iter().zip(&groups).zip(values) {
             self.functions.iter_mut().for_each(|f| f.forget(*group));
             if rows.sign(*row as usize) > 0 {
@@ -200,7 +184,7 @@ impl Accumulator for Bag {
         let (groups, columns) = self.rows(remap.kept())?;
         let mut moved = Self::try_new(self.held.clone(), std::mem::take(&mut self.functions))?;
         let groups: Vec<u32> = groups.iter().filter_map(|g| remap.get(*g)).collect();
-        moved.insert(&groups, columns)?;
+        moved.insert(&groups, &columns)?;
         *self = moved;
         Ok(())
     }
@@ -219,7 +203,7 @@ impl Accumulator for Bag {
 
     fn load(&mut self, part: usize, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         if part == 1 {
-            return self.insert(groups, columns.to_vec());
+            return self.insert(groups, columns);
         }
         for (function, results) in self.functions.iter_mut().zip(columns) {
             for (row, group) in groups.iter().enumerate() {
@@ -245,18 +229,16 @@ impl Bag {
     fn rows(&self, groups: &[u32]) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
         let rows = groups.iter().flat_map(|g| self.by_group.iter(*g).map(|row| (*g, self.value_of[row as usize])));
         let (of, values): (Vec<u32>, Vec<u32>) = rows.unzip();
-        let columns = match values.is_empty() {
-            true => self.held.types.iter().map(new_empty_array).collect(),
-            false => self.values.take(&values)?.split_off(1),
-        };
+        let columns = self.values.take(&values)?;
         Ok((of, columns))
     }
 
-    fn insert(&mut self, groups: &[u32], columns: Vec<ArrayRef>) -> Result<()> {
+    fn insert(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         if columns.len() != self.held.types.len() {
             return Err(Error::internal("a state of an aggregate in other columns"));
         }
-        let values = self.values(groups, columns)?;
+        let mut values = Vec::new();
+        self.values.intern(groups, columns, &mut values)?;
         groups.iter().zip(values).try_for_each(|(group, value)| self.add(*group, value))
     }
 }

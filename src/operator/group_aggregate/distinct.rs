@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use arrow::datatypes::{DataType, UInt32Type};
 
 use super::accumulate::{Accumulator, Kept, Part, Rows, Saved, too_many};
-use crate::state::{Keys, Remap};
+use super::values::Values;
+use crate::state::Remap;
 use crate::{Error, Result};
 
 /// With fewer values gone it is not worth while to number the others anew.
@@ -34,7 +35,7 @@ pub(super) struct Table {
 pub(super) struct Distinct {
     table: Table,
     /// Groups and values.
-    values: Keys,
+    values: Values,
     counts: Counts,
     /// How many values are there by any filter; with those of groups that have expired since.
     live: usize,
@@ -101,7 +102,7 @@ struct Turns {
 impl Distinct {
     /// `aggregates` are by filter.
     pub fn try_new(table: Table, aggregates: Vec<Vec<Box<dyn Accumulator>>>) -> Result<Self> {
-        let values = empty_values(&table.types)?;
+        let values = Values::try_new(&table.types)?;
         let counts = match table.changing {
             true => Counts::Numbers { of: Vec::new(), filters: table.filters.len() },
             false => Counts::Bits(Vec::new()),
@@ -125,9 +126,7 @@ impl Distinct {
 
     /// Finds or makes the values, into `found`.
     fn find(&mut self, groups: &[u32], arguments: &[ArrayRef]) -> Result<()> {
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from_iter_values(groups.iter().copied()))];
-        columns.extend_from_slice(arguments);
-        self.values.intern(&columns, groups.len(), &mut self.found)?;
+        self.values.intern(groups, arguments, &mut self.found)?;
         self.counts.grow(self.values.len());
         if self.table.expires {
             self.born.resize(self.values.len(), u32::MAX);
@@ -250,22 +249,13 @@ impl Distinct {
         alive && !self.counts.is_gone(value)
     }
 
-    /// The groups of all values.
-    fn groups(&self) -> Result<Vec<u32>> {
-        let mut groups = Vec::with_capacity(self.values.len());
-        for chunk in self.values.freeze()? {
-            groups.extend_from_slice(chunk.column(0).as_primitive::<UInt32Type>().values());
-        }
-        Ok(groups)
-    }
-
     /// Forgets values that are gone when they are most.
     fn compact(&mut self) -> Result<()> {
         let gone = self.values.len() - self.live;
         if gone < COMPACT_FROM || gone < self.live {
             return Ok(());
         }
-        let groups = self.groups()?;
+        let groups = self.values.groups()?;
         let there: Vec<bool> = (0u32..).zip(&groups).map(|(value, group)| self.is_there(*group, value)).collect();
         let remap = self.values.retain(|value| there[value as usize])?;
         self.counts.remap(&remap);
@@ -285,12 +275,6 @@ fn each_bit(mut bits: u32, mut f: impl FnMut(usize)) {
         f(bits.trailing_zeros() as usize);
         bits &= bits - 1;
     }
-}
-
-fn empty_values(types: &[DataType]) -> Result<Keys> {
-    let mut fields = vec![Field::new("group", DataType::UInt32, false)];
-    fields.extend(types.iter().enumerate().map(|(i, t)| Field::new(format!("v{i}"), t.clone(), true)));
-    Keys::try_new(Arc::new(Schema::new(fields)))
 }
 
 impl Accumulator for Distinct {
@@ -338,7 +322,7 @@ impl Accumulator for Distinct {
         self.aggregates.iter_mut().flatten().try_for_each(|a| a.remap(remap))?;
         let saved = self.save_values(remap.kept())?;
         let groups: Vec<u32> = saved.groups.iter().flatten().filter_map(|g| remap.get(*g)).collect();
-        self.values = empty_values(&self.table.types)?;
+        self.values = Values::try_new(&self.table.types)?;
         self.counts = match self.counts {
             Counts::Bits(_) => Counts::Bits(Vec::new()),
             Counts::Numbers { filters, .. } => Counts::Numbers { of: Vec::new(), filters },
@@ -392,17 +376,14 @@ impl Accumulator for Distinct {
 impl Distinct {
     /// The values of some groups and their counts.
     fn save_values(&self, groups: &[u32]) -> Result<Saved> {
-        let of = self.groups()?;
+        let of = self.values.groups()?;
         let mut wanted = vec![false; groups.iter().max().map_or(0, |g| *g as usize + 1)];
         groups.iter().for_each(|g| wanted[*g as usize] = true);
         let there = |(value, group): &(u32, &u32)| {
             wanted.get(**group as usize).copied().unwrap_or(false) && self.is_there(**group, *value)
         };
         let (values, groups): (Vec<u32>, Vec<u32>) = (0u32..).zip(&of).filter(there).unzip();
-        let mut columns = match values.is_empty() {
-            true => self.table.types.iter().map(arrow::array::new_empty_array).collect(),
-            false => self.values.take(&values)?.split_off(1),
-        };
+        let mut columns = self.values.take(&values)?;
         let column = |numbers: &dyn Fn(&u32) -> u32| {
             Arc::new(UInt32Array::from_iter_values(values.iter().map(numbers))) as ArrayRef
         };

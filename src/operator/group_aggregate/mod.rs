@@ -16,9 +16,8 @@ mod layout;
 mod order;
 mod running;
 mod state;
-#[cfg(test)]
-mod tests;
 mod total;
+mod values;
 
 use std::sync::Arc;
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array, new_empty_array};
-use arrow::compute::{SortOptions, cast, concat, take_record_batch};
+use arrow::compute::{SortOptions, cast, concat};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_physical_expr::window::WindowExpr;
 
 use super::net::{Change, batch, cancel};
 use super::order::Ordering;
 use super::rows::Rows;
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, take_rows};
 use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::state::{Expiry, Keys, Placement, RowStore, StateTable, row_store};
 use crate::{Error, Result};
@@ -206,7 +206,7 @@ impl Updating {
             }
             spans.push((key, from..numbers.len()));
         }
-        Ok(Touched { spans, rows: take_record_batch(&rows, &UInt32Array::from(picked))?, numbers })
+        Ok(Touched { spans, rows: take_rows(&rows, &UInt32Array::from(picked))?, numbers })
     }
 
     /// The functions' results for all touched rows.
@@ -275,8 +275,8 @@ impl Updating {
             let old: Vec<u32> = difference.gone.iter().map(|s| s.results).collect();
             let gone = self.joined(&self.rows.take(&rows)?, &self.results.take(&old)?)?;
             let come = UInt32Array::from(difference.come.clone());
-            let new = take_record_batch(&results, &come)?;
-            let come = self.joined(&take_record_batch(&touched.rows, &come)?, &new)?;
+            let new = take_rows(&results, &come)?;
+            let come = self.joined(&take_rows(&touched.rows, &come)?, &new)?;
             if paired.repeated {
                 cancel(&gone, &come, &mut difference.changes)?;
             }
