@@ -148,7 +148,7 @@ impl InTime {
             self.queue.push(Reverse((*time, first + kept.len() as u32)));
             kept.push(row);
         }
-        self.rows.append(&crate::change::take_rows(rows, &UInt32Array::from(kept))?)?;
+        self.rows.append(&take_rows(rows, &UInt32Array::from(kept))?)?;
         Ok(())
     }
 

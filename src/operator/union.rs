@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 
 use super::{Operator, OperatorFactory, StepTime};
 use crate::change::{ChangeBatch, Watermark};
@@ -17,12 +18,15 @@ pub struct UnionAll {
     origins: Vec<usize>,
     /// The inputs' watermarks at the end of the last step.
     inputs: Vec<i64>,
+    /// Of all inputs' rows: a column may be NULL where it may in one of them.
+    schema: SchemaRef,
 }
 
 impl UnionAll {
-    /// A union of inputs of one schema: for each a number, the same for those that come from the same sources.
-    pub fn new(origins: Vec<usize>) -> Self {
-        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins }
+    /// A union of inputs: for each a number, the same for those that come from the same sources. Their schemas differ from the
+    /// result's in nothing but that columns may be NULL.
+    pub fn new(origins: Vec<usize>, schema: SchemaRef) -> Self {
+        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins, schema }
     }
 
     /// The least watermark of the inputs that come from elsewhere than `input`.
@@ -38,6 +42,7 @@ impl Operator for UnionAll {
             let others = self.others(input);
             batch.watermarks = Some(Int64Array::from_iter_values(own.values().iter().map(|w| (*w).min(others))));
         }
+        batch.rows = batch.rows.with_schema(Arc::clone(&self.schema))?;
         out.push(batch);
         Ok(())
     }

@@ -304,7 +304,7 @@ impl Compiler {
         let schema = common_schema(aligned.iter().map(|i| &self.circuit.node(*i).schema)).unwrap_or(schema);
         let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
         let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
-        Ok(self.operator(UnionAll::new(origins), aligned, schema, notes))
+        Ok(self.operator(UnionAll::new(origins, Arc::clone(&schema)), aligned, schema, notes))
     }
 
     /// The sources that a node's rows come from.

@@ -7,7 +7,6 @@ mod explain;
 mod global;
 mod group;
 mod join;
-mod membership;
 mod narrow;
 mod optimize;
 mod over;

@@ -26,7 +26,7 @@ use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerConfig, OptimizerContext, OptimizerRule};
 
 use super::subquery::{self, NotInRule};
-use super::{global, membership, set_operation};
+use super::{global, set_operation};
 use crate::Result;
 
 /// Optimizes a plan. Left out are the rules that split a DISTINCT aggregate in two (windows would be lost on the way),
@@ -60,7 +60,7 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     // Else they are left to a physical planner, which is not ours.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    let plan = membership::spell_out(subquery::complete_in(set_operation::rewrite(plan)?)?)?;
+    let plan = subquery::complete_in(set_operation::rewrite(plan)?)?;
     let plan = global::hold(subquery::assert_single_rows(plan)?)?;
     Ok(global::release(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)?)
 }

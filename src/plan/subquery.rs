@@ -68,6 +68,10 @@ pub(super) fn complete_in(plan: LogicalPlan) -> Result<LogicalPlan> {
         let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
         let parts = split_conjunction_owned(filter.predicate.clone());
         let completed = parts.into_iter().map(|part| match &part {
+            // A correlation that says the same as the membership would be taken for it.
+            Expr::InSubquery(query) if query.negated && !query.subquery.outer_ref_columns.is_empty() => {
+                complete(part, true, filter.input.schema())
+            }
             Expr::InSubquery(_) => Ok(Transformed::no(part)),
             Expr::Not(inner) if matches!(inner.as_ref(), Expr::InSubquery(_)) => Ok(Transformed::no(part)),
             _ => complete(part, true, filter.input.schema()),

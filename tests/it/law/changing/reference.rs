@@ -90,7 +90,7 @@ impl Reference {
     /// The answer when these rows stand in the tables.
     pub fn answer(&self, standing: &HashMap<String, RecordBatch>) -> Result<RecordBatch> {
         for (name, contents) in &self.tables {
-            *contents.rows.lock().unwrap() = standing[name].clone();
+            *contents.rows.lock().unwrap() = standing[name].clone().with_schema(Arc::clone(&contents.schema))?;
         }
         let plan = reset_plan_states(Arc::clone(&self.plan))?;
         let batches = datafusion::physical_plan::collect(plan, self.context.task_ctx());
@@ -202,13 +202,15 @@ fn read(scan: &TableScan, tables: &mut HashMap<String, Arc<Contents>>) -> Result
         return Ok(LogicalPlan::TableScan(scan.clone()));
     };
     let descriptor = &table.descriptor;
+    // DataFusion believes too readily that a column is never NULL, as behind a subquery that has no row.
+    let fields = descriptor.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let empty = || {
-        let rows = Mutex::new(RecordBatch::new_empty(Arc::clone(&descriptor.schema)));
-        Arc::new(Contents { schema: Arc::clone(&descriptor.schema), rows })
+        let rows = Mutex::new(RecordBatch::new_empty(Arc::clone(&schema)));
+        Arc::new(Contents { schema: Arc::clone(&schema), rows })
     };
     let contents = tables.entry(descriptor.name.clone()).or_insert_with(empty);
-    let schema = Arc::clone(&descriptor.schema);
-    let provider = StreamingTable::try_new(schema, vec![Arc::new(Part(Arc::clone(contents)))])?;
+    let provider = StreamingTable::try_new(Arc::clone(&schema), vec![Arc::new(Part(Arc::clone(contents)))])?;
     let all = (0..table.schema.fields().len()).collect();
     let exprs = scan.projection.clone().unwrap_or(all).into_iter().map(|column| {
         let expr = match &table.origins[column] {
