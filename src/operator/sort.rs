@@ -5,14 +5,14 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
 use super::late::{in_order, sorted};
 use super::top_n::frozen::{WEIGHT, split_columns, with_columns};
 use super::top_n::{Encoder, OrderColumn};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
-use crate::change::{ChangeBatch, Watermark, rowtime_millis};
+use crate::change::{ChangeBatch, Watermark, rowtime_millis, take_rows};
 use crate::state::{Multiset, Placement, RowStore, StateTable, row_store};
 use crate::{Error, Result};
 
@@ -70,7 +70,7 @@ impl Sorter {
         let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
         let rows = rows.project(&columns)?;
         for part in repeated.chunks(BATCH_ROWS) {
-            let taken = take_record_batch(&rows, &UInt32Array::from(part.to_vec()))?;
+            let taken = take_rows(&rows, &UInt32Array::from(part.to_vec()))?;
             let columns = taken.columns().to_vec();
             out.push(ChangeBatch::append(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?));
         }
@@ -148,7 +148,7 @@ impl InTime {
             self.queue.push(Reverse((*time, first + kept.len() as u32)));
             kept.push(row);
         }
-        self.rows.append(&take_record_batch(rows, &UInt32Array::from(kept))?)?;
+        self.rows.append(&take_rows(rows, &UInt32Array::from(kept))?)?;
         Ok(())
     }
 

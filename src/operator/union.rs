@@ -18,12 +18,13 @@ pub struct UnionAll {
     origins: Vec<usize>,
     /// The inputs' watermarks at the end of the last step.
     inputs: Vec<i64>,
+    /// Of all inputs' rows: a column may be NULL where it may in one of them.
     schema: SchemaRef,
 }
 
 impl UnionAll {
-    /// A union of inputs that `schema` has the columns of, NULL where any of them can be: for each input a number, the same
-    /// for those that come from the same sources.
+    /// A union of inputs: for each a number, the same for those that come from the same sources. Their schemas differ from the
+    /// result's in nothing but that columns may be NULL.
     pub fn new(origins: Vec<usize>, schema: SchemaRef) -> Self {
         Self { inputs: vec![Watermark::MIN.0; origins.len()], origins, schema }
     }
@@ -41,9 +42,7 @@ impl Operator for UnionAll {
             let others = self.others(input);
             batch.watermarks = Some(Int64Array::from_iter_values(own.values().iter().map(|w| (*w).min(others))));
         }
-        if batch.rows.schema_ref() != &self.schema {
-            batch.rows = batch.rows.with_schema(Arc::clone(&self.schema))?;
-        }
+        batch.rows = batch.rows.with_schema(Arc::clone(&self.schema))?;
         out.push(batch);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -301,11 +301,7 @@ impl Compiler {
         let proctimes = notes.first().map_or(vec![], |n| n.proctimes.iter().copied().filter(timed).collect());
         let changelog = notes.iter().fold(Changelog::Append, |all, n| all.or(n.changelog));
         let notes = NodeNotes { rowtimes, proctimes, windows, changelog, ..NodeNotes::default() };
-        let schemas: Vec<&SchemaRef> = aligned.iter().map(|i| &self.circuit.node(*i).schema).collect();
-        let nullable = |i: usize| schemas.iter().any(|s| s.field(i).is_nullable());
-        let fields = schemas.first().map_or_else(|| schema.fields(), |s| s.fields());
-        let fields = fields.iter().enumerate().map(|(i, f)| f.as_ref().clone().with_nullable(nullable(i)));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let schema = common_schema(aligned.iter().map(|i| &self.circuit.node(*i).schema)).unwrap_or(schema);
         let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
         let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
         Ok(self.operator(UnionAll::new(origins, Arc::clone(&schema)), aligned, schema, notes))
@@ -395,6 +391,15 @@ impl Compiler {
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
+}
+
+/// The schema of rows that come from several inputs: a column may be NULL where it may in one of them.
+fn common_schema<'a>(schemas: impl Iterator<Item = &'a SchemaRef> + Clone) -> Option<SchemaRef> {
+    let first = schemas.clone().next()?;
+    let nullable = |i: usize| schemas.clone().any(|s| s.fields().get(i).is_none_or(|f| f.is_nullable()));
+    let fields = first.fields().iter().enumerate();
+    let fields: Vec<Field> = fields.map(|(i, f)| f.as_ref().clone().with_nullable(nullable(i))).collect();
+    Some(Arc::new(Schema::new(fields)))
 }
 
 /// Of rows that never come all is true: each time is a time attribute, each pair of times a window. What is built on a

@@ -8,8 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::Transformed;
-use datafusion_common::{DFSchemaRef, Result, plan_err};
-use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion_common::{DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion_expr::logical_plan::Aggregate;
+use datafusion_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 struct Held {
@@ -31,17 +32,36 @@ pub(super) fn hold(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The plan without these nodes.
 pub(super) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let released = plan.transform_up_with_subqueries(|node| {
-        let held = match &node {
-            LogicalPlan::Extension(e) => e.node.as_any().downcast_ref::<Held>(),
-            _ => None,
-        };
-        Ok(match held {
-            Some(held) => Transformed::yes(held.input.as_ref().clone()),
-            None => Transformed::no(node),
-        })
+    let released = plan.transform_down_with_subqueries(|node| match &node {
+        LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<Held>() {
+            Some(held) => Ok(Transformed::yes(held.input.as_ref().clone())),
+            None => Ok(Transformed::no(node)),
+        },
+        LogicalPlan::Aggregate(a) if a.group_expr.is_empty() && is_nothing(&a.input) => {
+            Ok(Transformed::yes(of_nothing(a)?))
+        }
+        _ => Ok(Transformed::no(node)),
     });
     Ok(released?.data)
+}
+
+fn is_nothing(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row)
+}
+
+/// The row of an aggregate that was not held: it stood in a correlated subquery, of which it has turned out that no outer row
+/// finds anything in it.
+fn of_nothing(aggregate: &Aggregate) -> Result<LogicalPlan> {
+    let calls = aggregate.aggr_expr.iter().zip(aggregate.schema.iter());
+    let values = calls.map(|(call, (relation, field))| {
+        let value = match call.clone().unalias() {
+            Expr::AggregateFunction(call) => call.func.default_value(field.data_type())?,
+            _ => ScalarValue::try_from(field.data_type())?,
+        };
+        Ok(lit(value).alias_qualified(relation.cloned(), field.name()))
+    });
+    let row = LogicalPlanBuilder::empty(true).project(values.collect::<Result<Vec<_>>>()?)?;
+    row.build()
 }
 
 impl UserDefinedLogicalNodeCore for Held {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use datafusion_common::NullEquality;
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion_optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
@@ -21,7 +23,7 @@ use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggrega
 use datafusion_optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion_optimizer::{Optimizer, OptimizerConfig, OptimizerContext, OptimizerRule};
 
 use super::subquery::{self, NotInRule};
 use super::{global, set_operation};
@@ -46,7 +48,7 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
-        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(CrossJoins(EliminateCrossJoin::new())),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
@@ -61,4 +63,32 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = subquery::complete_in(set_operation::rewrite(plan)?)?;
     let plan = global::hold(subquery::assert_single_rows(plan)?)?;
     Ok(global::release(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)?)
+}
+
+/// DataFusion's rule, where it is right: of joins in a row it takes one for all to say whether NULL is equal to NULL.
+#[derive(Debug)]
+struct CrossJoins(EliminateCrossJoin);
+
+impl OptimizerRule for CrossJoins {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> datafusion_common::Result<Transformed<LogicalPlan>> {
+        let mut nulls_equal = false;
+        plan.apply_with_subqueries(|node| {
+            let join = matches!(node, LogicalPlan::Join(j) if j.null_equality == NullEquality::NullEqualsNull);
+            nulls_equal |= join;
+            Ok(if join { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        if nulls_equal { Ok(Transformed::no(plan)) } else { self.0.rewrite(plan, config) }
+    }
 }

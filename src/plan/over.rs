@@ -1,25 +1,30 @@
 //! OVER: which rows go out once, and which results change.
 
+mod by_time;
+mod inputs;
+mod reach;
+
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion_common::{DFSchema, ScalarValue};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use datafusion_common::DFSchema;
 use datafusion_expr::expr::{NullTreatment, WindowFunction, WindowFunctionParams};
 use datafusion_expr::logical_plan::Window;
-use datafusion_expr::{AggregateUDF, Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
-use datafusion_functions_aggregate::first_last::{first_value_udaf, last_value_udaf};
+use datafusion_expr::{Expr, WindowFrame, WindowFrameBound};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::PhysicalSortExpr;
-use datafusion_physical_expr::aggregate::AggregateExprBuilder;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::window::WindowExpr;
 use datafusion_physical_plan::windows::create_window_expr;
 
+use self::by_time::by_time;
+use self::inputs::Inputs;
+use self::reach::reach_of;
 use super::compile::{Compiler, column_index, physical};
 use super::ttl;
 use crate::operator::calc::Calc;
-use crate::operator::over::{AggregateCall, Frame, OverAggregate, OverCall, OverFunction, OverTime, OverUpdating};
+use crate::operator::over::{Frame, OverAggregate, OverCall, OverFunction, OverTime, OverUpdating};
 use crate::runtime::circuit::{Changelog, Circuit, NodeId, NodeKind, NodeNotes};
 use crate::{Error, Result};
 
@@ -99,65 +104,6 @@ fn reorder(compiler: &mut Compiler, node: NodeId, columns: &[usize]) -> Result<N
     Ok(compiler.operator(calc, vec![node], schema, notes))
 }
 
-/// The columns that functions read: the input's, and behind them computed ones.
-#[derive(Clone)]
-struct Inputs<'a> {
-    /// What names stand for: the first columns of the node.
-    names: &'a DFSchema,
-    before: SchemaRef,
-    computed: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
-}
-
-impl Inputs<'_> {
-    /// The column that holds an expression.
-    fn column(&mut self, expr: &Expr) -> Result<usize> {
-        let expr = physical(expr, self.names)?;
-        if let Some(column) = column_index(&expr) {
-            return Ok(column);
-        }
-        let first = self.before.fields().len();
-        if let Some(known) = self.computed.iter().position(|(e, _)| e == &expr) {
-            return Ok(first + known);
-        }
-        let name = format!("${}", self.computed.len());
-        let field = Field::new(name, expr.data_type(&self.before)?, expr.nullable(&self.before)?);
-        self.computed.push((expr, Arc::new(field)));
-        Ok(first + self.computed.len() - 1)
-    }
-
-    /// An argument: a literal as it is, all else as a column.
-    fn argument(&mut self, expr: &Expr) -> Result<Arc<dyn PhysicalExpr>> {
-        match expr {
-            Expr::Literal(..) => physical(expr, self.names),
-            _ => self.column(expr).map(|c| self.reference(c)),
-        }
-    }
-
-    fn reference(&self, column: usize) -> Arc<dyn PhysicalExpr> {
-        let first = self.before.fields().len();
-        let computed = || self.computed.get(column - first).map_or("", |(_, f)| f.name());
-        let name = if column < first { self.before.field(column).name() } else { computed() };
-        Arc::new(Column::new(name, column))
-    }
-
-    fn schema(&self) -> SchemaRef {
-        let computed = self.computed.iter().map(|(_, field)| field);
-        Arc::new(Schema::new(self.before.fields().iter().chain(computed).cloned().collect::<Vec<_>>()))
-    }
-
-    /// The node that gives all columns.
-    fn compute(&self, compiler: &mut Compiler, node: NodeId) -> Result<NodeId> {
-        if self.computed.is_empty() {
-            return Ok(node);
-        }
-        let own = (0..self.before.fields().len()).map(|c| self.reference(c));
-        let projection = own.chain(self.computed.iter().map(|(e, _)| Arc::clone(e))).collect();
-        let notes = NodeNotes { detail: "arguments".into(), bound: None, ..compiler.circuit.node(node).notes.clone() };
-        let calc = Calc::try_new(&self.before, None, projection, self.schema())?;
-        Ok(compiler.operator(calc, vec![node], self.schema(), notes))
-    }
-}
-
 fn lower_calls(
     compiler: &mut Compiler,
     node: NodeId,
@@ -193,138 +139,6 @@ fn time_of(notes: &NodeNotes, inputs: &Inputs<'_>, params: &WindowFunctionParams
         (false, true) => Some((OverTime::Arrival, column)),
         _ => None,
     })
-}
-
-/// A function over rows in the order of time; `None` where its answers change with later rows, or where it is known to
-/// DataFusion alone.
-fn by_time(
-    call: &Call<'_>,
-    inputs: &mut Inputs<'_>,
-    time: OverTime,
-    time_column: usize,
-) -> Result<Option<OverFunction>> {
-    let params = call.params();
-    let whole = |call| Ok(Some(OverFunction { call, frame: Frame::Rows(None) }));
-    let udwf = match &call.function.fun {
-        WindowFunctionDefinition::AggregateUDF(udaf) => {
-            let Some(frame) = frame_of(&params.window_frame, time)? else { return Ok(None) };
-            let call = OverCall::Aggregate(aggregate(udaf, call, inputs, time_column)?);
-            return Ok(Some(OverFunction { call, frame }));
-        }
-        WindowFunctionDefinition::WindowUDF(udwf) => udwf.name(),
-    };
-    match udwf {
-        "row_number" => whole(OverCall::RowNumber),
-        // In the order of arrival no two rows tie.
-        "rank" | "dense_rank" if time == OverTime::Arrival => whole(OverCall::RowNumber),
-        "rank" => whole(OverCall::Rank),
-        "dense_rank" => whole(OverCall::DenseRank),
-        "lag" => match lag(call, inputs)? {
-            Some(lag) => whole(lag),
-            None => Ok(None),
-        },
-        "first_value" | "last_value" => {
-            let Some(frame) = frame_of(&params.window_frame, time)? else { return Ok(None) };
-            let [argument] = params.args.as_slice() else { return Ok(None) };
-            let (first, ignore_nulls) = (udwf == "first_value", call.ignores_nulls());
-            let call = if frame.is_unbounded() {
-                let udaf = if first { first_value_udaf() } else { last_value_udaf() };
-                OverCall::Aggregate(aggregate(&udaf, call, inputs, time_column)?)
-            } else {
-                let column = inputs.column(argument)?;
-                match first {
-                    true => OverCall::First { column, ignore_nulls },
-                    false => OverCall::Last { column, ignore_nulls },
-                }
-            };
-            Ok(Some(OverFunction { call, frame }))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn aggregate(
-    udaf: &Arc<AggregateUDF>,
-    call: &Call<'_>,
-    inputs: &mut Inputs<'_>,
-    never_null: usize,
-) -> Result<AggregateCall> {
-    let params = call.params();
-    let argument = |e: &Expr| match e {
-        // COUNT(*) counts the values of a column that has no NULLs.
-        Expr::Literal(value, _) if udaf.name() == "count" && !value.is_null() && !params.distinct => Ok(never_null),
-        other => inputs.column(other),
-    };
-    let arguments = params.args.iter().map(argument).collect::<Result<Vec<_>>>()?;
-    let filter = params.filter.as_ref().map(|f| inputs.column(f)).transpose()?;
-    let columns = arguments.iter().map(|c| inputs.reference(*c)).collect();
-    let function = AggregateExprBuilder::new(Arc::clone(udaf), columns)
-        .schema(inputs.schema())
-        .alias(call.field.name())
-        .with_ignore_nulls(call.ignores_nulls())
-        .with_distinct(params.distinct)
-        .build()?;
-    Ok(AggregateCall { function: Arc::new(function), arguments, filter })
-}
-
-fn lag(call: &Call<'_>, inputs: &mut Inputs<'_>) -> Result<Option<OverCall>> {
-    let args = &call.params().args;
-    let literal = |at: usize| match args.get(at) {
-        None => Some(ScalarValue::Null),
-        Some(Expr::Literal(value, _)) => Some(value.clone()),
-        Some(_) => None,
-    };
-    let (Some(argument), Some(offset), Some(default)) = (args.first(), literal(1), literal(2)) else { return Ok(None) };
-    let offset = match offset.cast_to(&DataType::Int64)? {
-        ScalarValue::Int64(Some(offset)) => u64::try_from(offset).ok(),
-        _ => Some(1),
-    };
-    match offset {
-        Some(offset) if !call.ignores_nulls() => {
-            Ok(Some(OverCall::Lag { column: inputs.column(argument)?, offset, default }))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The frame, if it ends with the current row and reaches back a number of rows, a fixed time, or to the first row.
-fn frame_of(frame: &WindowFrame, time: OverTime) -> Result<Option<Frame>> {
-    if frame.end_bound != WindowFrameBound::CurrentRow {
-        return Ok(None);
-    }
-    let range = |ms| match time {
-        OverTime::Rowtime(_) => Frame::Range(Some(ms)),
-        OverTime::Arrival => Frame::Recent(ms),
-    };
-    Ok(match (frame.units, &frame.start_bound) {
-        (WindowFrameUnits::Rows, WindowFrameBound::Preceding(n)) if n.is_null() => Some(Frame::Rows(None)),
-        (WindowFrameUnits::Rows, WindowFrameBound::Preceding(n)) => match n.cast_to(&DataType::UInt64)? {
-            ScalarValue::UInt64(Some(n)) => Some(Frame::Rows(Some(n))),
-            _ => None,
-        },
-        (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => Some(Frame::Rows(Some(0))),
-        (WindowFrameUnits::Range, WindowFrameBound::Preceding(n)) if n.is_null() => match time {
-            OverTime::Rowtime(_) => Some(Frame::Range(None)),
-            OverTime::Arrival => Some(Frame::Rows(None)),
-        },
-        (WindowFrameUnits::Range, WindowFrameBound::Preceding(span)) => millis_of(span).map(range),
-        (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => Some(range(0)),
-        _ => None,
-    })
-}
-
-/// A span of fixed length in milliseconds.
-fn millis_of(span: &ScalarValue) -> Option<i64> {
-    match span {
-        ScalarValue::IntervalMonthDayNano(Some(v)) if v.months == 0 && v.nanoseconds % 1_000_000 == 0 => {
-            i64::from(v.days).checked_mul(86_400_000)?.checked_add(v.nanoseconds / 1_000_000)
-        }
-        ScalarValue::IntervalDayTime(Some(v)) => {
-            i64::from(v.days).checked_mul(86_400_000)?.checked_add(i64::from(v.milliseconds))
-        }
-        _ => None,
-    }
-    .filter(|ms| *ms >= 0)
 }
 
 /// Refuses frames that end before they begin.
@@ -410,6 +224,9 @@ impl Over<'_> {
         let order = order.collect::<Result<Vec<_>>>()?;
         let functions = self.calls.iter().map(|call| self.window_expr(call, &mut inputs, &order));
         let functions = functions.collect::<Result<Vec<_>>>()?;
+        let reach = self.calls.iter().zip(&functions).map(|(call, f)| reach_of(call, f));
+        let reach = reach.collect::<Result<Option<Vec<_>>>>()?;
+        let reach = reach.map(|all| all.into_iter().fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1))));
         let types = functions.iter().map(|f| Ok(f.field()?.data_type().clone())).collect::<Result<Vec<_>>>()?;
         let schema = self.schema(&inputs.before, types.into_iter());
         let node = inputs.compute(compiler, node)?;
@@ -427,6 +244,7 @@ impl Over<'_> {
         let factory = OverUpdating {
             keys: self.keys.clone(),
             order,
+            reach,
             functions,
             width: inputs.before.fields().len(),
             by_content,

@@ -226,11 +226,11 @@ fn changing_results_as_a_table_are_what_stands_at_the_end() {
     let script = format!(
         "CREATE TABLE t (id INT, s STRING, PRIMARY KEY (id) NOT ENFORCED)
            WITH ('connector' = 'filesystem', 'format' = 'debezium-json', 'path' = '{}');
-         SET 'millstream.step.max-rows' = '1';
          SELECT * FROM t",
         directory.path().display()
     );
-    let out = with_script(&["run", "-", "--result-mode", "table"], &script);
+    let steps = ["--set", "millstream.step.max-rows=1"];
+    let out = with_script(&[&["run", "-", "--result-mode", "table"][..], &steps].concat(), &script);
     assert_eq!(out.good(), "+----+---+\n| id | s |\n+----+---+\n| 1  | c |\n+----+---+\n");
     assert_eq!(with_script(&["run", "-"], &script).good(), "+I[1, c]\n");
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
 
 use super::{Deduplicate, Keep};
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, take_rows};
 use crate::operator::top_n::frozen::{WRITTEN, split_columns, touch_restored, with_columns};
 use crate::operator::top_n::placement;
 use crate::operator::{Operator, OperatorStats, StepTime};
@@ -32,6 +31,8 @@ pub(super) struct First {
     store: Box<dyn RowStore>,
     /// Times that the watermark has to reach, and keys whose rows may wait for it; some are long gone.
     queue: BinaryHeap<Reverse<(i64, u32, u32)>>,
+    /// The rows of this step that came at the watermark, by number: in time here, and late for what stands behind.
+    behind: Vec<u32>,
     expiry: Expiry,
     /// The step's batches.
     pending: Vec<ChangeBatch>,
@@ -66,6 +67,7 @@ impl First {
             stages: Vec::new(),
             store: row_store(Arc::clone(&plan.input)),
             queue: BinaryHeap::new(),
+            behind: Vec::new(),
             expiry: Expiry::new(plan.ttl),
             pending: Vec::new(),
             empty: 0,
@@ -123,11 +125,14 @@ impl First {
             }
             let number = fresh + accepted.len() as u32;
             *stage = Stage::Waiting { time: *time, row: number };
+            if watermarks.is_some_and(|w| *time == w.value(row)) {
+                self.behind.push(number);
+            }
             self.queue.push(Reverse((*time, number, *key)));
             accepted.push(row as u32);
         }
         if !accepted.is_empty() {
-            self.store.append(&take_record_batch(rows, &UInt32Array::from(accepted.clone()))?)?;
+            self.store.append(&take_rows(rows, &UInt32Array::from(accepted.clone()))?)?;
         }
         replaced.into_iter().for_each(|row| self.store.remove(row));
         Ok(accepted)
@@ -135,21 +140,37 @@ impl First {
 
     /// Lets out the rows that the watermark has reached, in the order of their times.
     fn fire(&mut self, watermark: i64, out: &mut Vec<ChangeBatch>) -> Result<()> {
-        let mut due = Vec::new();
+        let (mut due, mut behind) = (Vec::new(), Vec::new());
         while let Some(Reverse((time, row, key))) = self.queue.peek().copied().filter(|Reverse(q)| q.0 <= watermark) {
             self.queue.pop();
             if self.stages[key as usize] == (Stage::Waiting { time, row }) {
                 self.stages[key as usize] = Stage::Done;
-                due.push(row);
+                match self.behind.binary_search(&row) {
+                    Ok(_) => behind.push((time, row)),
+                    Err(_) => due.push(row),
+                }
             }
         }
-        let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
+        self.behind.clear();
         for rows in due.chunks(BATCH_ROWS) {
-            let taken = self.store.take_columns(&columns, rows)?;
-            out.push(ChangeBatch::append(RecordBatch::try_new(Arc::clone(&self.plan.schema), taken)?));
+            out.push(self.taken(rows)?);
         }
-        due.into_iter().for_each(|row| self.store.remove(row));
+        // Behind the others: their watermarks close windows that these belong to.
+        for part in behind.chunks(BATCH_ROWS) {
+            let (times, rows): (Vec<i64>, Vec<u32>) = part.iter().copied().unzip();
+            let marked = ChangeBatch { watermarks: Some(Int64Array::from(times)), ..self.taken(&rows)? };
+            out.push(marked);
+        }
+        let gone = due.into_iter().chain(behind.into_iter().map(|(_, row)| row));
+        gone.for_each(|row| self.store.remove(row));
         Ok(())
+    }
+
+    /// Rows that go out.
+    fn taken(&self, rows: &[u32]) -> Result<ChangeBatch> {
+        let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
+        let taken = self.store.take_columns(&columns, rows)?;
+        Ok(ChangeBatch::append(RecordBatch::try_new(Arc::clone(&self.plan.schema), taken)?))
     }
 
     fn expire(&mut self, now: i64) {

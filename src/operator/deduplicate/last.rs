@@ -1,7 +1,6 @@
 //! The last row of each key.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
 
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 
 use super::{Deduplicate, Keep};
-use crate::change::{ChangeBatch, RowKind};
+use crate::change::{ChangeBatch, RowKind, take_rows};
 use crate::operator::top_n::frozen::{WRITTEN, split_columns, touch_restored, with_columns};
 use crate::operator::top_n::placement;
 use crate::operator::{Operator, OperatorStats, StepTime};
@@ -98,7 +97,7 @@ impl Last {
         if self.accepted.len() == rows.num_rows() {
             self.store.append(rows)?;
         } else if !self.accepted.is_empty() {
-            self.store.append(&take_record_batch(rows, &UInt32Array::from(self.accepted.clone()))?)?;
+            self.store.append(&take_rows(rows, &UInt32Array::from(self.accepted.clone()))?)?;
         }
         replaced.into_iter().for_each(|row| self.store.remove(row));
         Ok(())

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
-use crate::change::{ChangeBatch, RowKind};
+use crate::change::{ChangeBatch, RowKind, take_rows};
 use crate::state::{Expiry, GONE, Keys, Placement, RowStore, StateTable, row_store};
 use crate::{Error, Result};
 
@@ -170,7 +169,7 @@ impl Normalize {
     /// Brings the state up to date; gives what really changes.
     fn apply(&mut self, step: &ChangeBatch, moves: &[Move], now: i64) -> Result<Vec<Change>> {
         let come: UInt32Array = moves.iter().filter(|m| m.comes).map(|m| m.at).collect();
-        let fresh = take_record_batch(&step.rows.project(&self.plan.values)?, &come)?;
+        let fresh = take_rows(&step.rows.project(&self.plan.values)?, &come)?;
         let first = self.rows.append(&fresh)?;
         let mut next = first;
         let mut changes = Vec::with_capacity(moves.len());

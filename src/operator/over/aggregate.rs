@@ -200,7 +200,7 @@ impl Over {
         match self.plan.by_content.then(|| by_content(&rows, &times)).transpose()?.flatten() {
             Some(order) => {
                 let keys: Vec<u32> = order.iter().map(|i| keys[*i as usize]).collect();
-                let rows = arrow::compute::take_record_batch(&rows, &UInt32Array::from(order))?;
+                let rows = crate::change::take_rows(&rows, &UInt32Array::from(order))?;
                 self.let_out(rows, &keys, &times, before, out)
             }
             None => self.let_out(rows, &keys, &times, before, out),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, UInt64Array, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_empty_array};
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::ScalarValue;
 
+use super::firing::{Firing, Run, Span, numbers, rank_of_last, ranks};
 use super::frame::Frame;
 use super::function::{AggregateCall, OverCall, OverFunction, apply};
 use super::partition::{Held, Memory, Partition};
@@ -22,72 +23,6 @@ pub(super) struct Evaluator {
     /// The columns of the input that the history has.
     columns: Vec<usize>,
     history: Box<dyn RowStore>,
-}
-
-/// Rows of one partition that go out together.
-struct Run {
-    key: u32,
-    /// Where they stand among all rows, ordered by partition.
-    rows: std::ops::Range<usize>,
-    /// The ordinal of the first.
-    first: u64,
-}
-
-/// The rows that go out, ordered by partition.
-struct Firing {
-    order: UInt32Array,
-    times: Vec<i64>,
-    runs: Vec<Run>,
-}
-
-impl Firing {
-    fn new(keys: &[u32], times: &[i64]) -> Self {
-        let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-        order.sort_by_key(|row| keys[*row as usize]);
-        let mut runs: Vec<Run> = Vec::new();
-        for (at, row) in order.iter().enumerate() {
-            let key = keys[*row as usize];
-            match runs.last_mut() {
-                Some(run) if run.key == key => run.rows.end = at + 1,
-                _ => runs.push(Run { key, rows: at..at + 1, first: 0 }),
-            }
-        }
-        let times = order.iter().map(|row| times[*row as usize]).collect();
-        Self { order: UInt32Array::from(order), times, runs }
-    }
-
-    /// Brings a column that is ordered by partition into the order in which the rows go out.
-    fn restore(&self, column: &ArrayRef) -> Result<ArrayRef> {
-        let mut back = vec![0u32; self.order.len()];
-        (0u32..).zip(self.order.values()).for_each(|(at, row)| back[*row as usize] = at);
-        Ok(take(column, &UInt32Array::from(back), None)?)
-    }
-
-    /// The groups of a run's rows that share a result: rows of one time where the frame has peers, else single rows.
-    fn groups<'a>(&'a self, run: &'a Run, frame: Frame) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
-        let mut from = run.rows.start;
-        std::iter::from_fn(move || {
-            let time = *self.times.get(from).filter(|_| from < run.rows.end)?;
-            let mut to = from + 1;
-            while frame.has_peers() && to < run.rows.end && self.times[to] == time {
-                to += 1;
-            }
-            let group = from..to;
-            from = to;
-            Some(group)
-        })
-    }
-}
-
-impl Run {
-    fn ordinal(&self, at: usize) -> u64 {
-        self.first + (at - self.rows.start) as u64
-    }
-
-    /// The ordinal after the last row.
-    fn end(&self) -> u64 {
-        self.ordinal(self.rows.end)
-    }
 }
 
 impl Evaluator {
@@ -432,31 +367,6 @@ impl Evaluator {
     }
 }
 
-/// Where the rows of a run, and those before it that are wanted, stand in columns read from the history.
-struct Span {
-    offset: usize,
-    /// The first ordinal that is wanted.
-    start: u64,
-    /// The first ordinal before the run that is not wanted.
-    cut: u64,
-    /// The run's first ordinal.
-    first: u64,
-}
-
-impl Span {
-    fn place(&self, ordinal: u64) -> usize {
-        let place = match ordinal <= self.cut {
-            true => ordinal.saturating_sub(self.start),
-            false => ordinal.saturating_sub(self.first) + (self.cut - self.start),
-        };
-        self.offset + place as usize
-    }
-
-    fn range(&self, ordinals: std::ops::Range<u64>) -> std::ops::Range<usize> {
-        self.place(ordinals.start)..self.place(ordinals.end)
-    }
-}
-
 /// Results, row by row.
 struct Results(Vec<ScalarValue>);
 
@@ -484,33 +394,4 @@ fn mask(filter: &ArrayRef) -> BooleanArray {
         Some(nulls) => BooleanArray::new(filter.values() & nulls.inner(), None),
         None => filter.clone(),
     }
-}
-
-fn numbers(firing: &Firing, number: impl Fn(&Run, usize) -> u64) -> ArrayRef {
-    let rows = firing.runs.iter().flat_map(|run| run.rows.clone().map(|at| number(run, at)).collect::<Vec<_>>());
-    Arc::new(UInt64Array::from_iter_values(rows))
-}
-
-fn ranks(firing: &Firing, partitions: &[Partition], dense: bool) -> ArrayRef {
-    let mut all = Vec::with_capacity(firing.times.len());
-    for run in &firing.runs {
-        let ranks = ranks_of(firing, run, &partitions[run.key as usize]);
-        all.extend(ranks.map(|(rank, counted)| if dense { counted } else { rank }));
-    }
-    Arc::new(UInt64Array::from(all))
-}
-
-/// Rank and dense rank of each row of a run, as the partition was before it.
-fn ranks_of<'a>(firing: &'a Firing, run: &'a Run, before: &Partition) -> impl Iterator<Item = (u64, u64)> + 'a {
-    let (mut rank, mut dense, mut last) = (before.rank, before.dense, before.last);
-    run.rows.clone().map(move |at| {
-        if last != Some(firing.times[at]) {
-            (rank, dense, last) = (run.ordinal(at) + 1, dense + 1, Some(firing.times[at]));
-        }
-        (rank, dense)
-    })
-}
-
-fn rank_of_last(firing: &Firing, run: &Run, before: &Partition) -> (u64, u64) {
-    ranks_of(firing, run, before).last().unwrap_or((before.rank, before.dense))
 }

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod evaluate;
+mod firing;
 mod forget;
 mod frame;
 mod function;

@@ -10,19 +10,23 @@ use crate::Result;
 #[derive(Debug, Clone)]
 pub(super) struct Ordering {
     columns: Vec<(usize, SortOptions)>,
+    /// Whether no two rows tie that differ.
+    pub is_total: bool,
 }
 
 impl Ordering {
     /// By some columns, and then, `by_content`, by all others as far as they have an order.
     pub fn new(mut columns: Vec<(usize, SortOptions)>, by_content: bool, rows: &arrow::datatypes::Schema) -> Self {
+        let mut is_total = true;
         if by_content {
             let rest = (0..rows.fields().len()).filter(|c| !columns.iter().any(|(known, _)| known == c));
             let ordered =
                 |c: &usize| RowConverter::supports_fields(&[SortField::new(rows.field(*c).data_type().clone())]);
-            let rest: Vec<usize> = rest.filter(ordered).collect();
+            let (rest, without): (Vec<usize>, Vec<usize>) = rest.partition(ordered);
+            is_total = without.is_empty();
             columns.extend(rest.into_iter().map(|c| (c, SortOptions::default())));
         }
-        Self { columns }
+        Self { columns, is_total }
     }
 
     /// Rows as bytes that compare as the rows are ordered; `None` where they are in order as they stand.

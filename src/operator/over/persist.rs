@@ -84,8 +84,8 @@ impl Over {
     /// frame would round otherwise than adding and taking back has.
     fn remembers(&self, index: usize, call: &AggregateCall) -> bool {
         let function = &self.plan.functions[index];
-        let floats = call.arguments.iter().any(|c| self.plan.input.field(*c).data_type().is_floating());
-        let exact = ["min", "max", "count"].contains(&call.function.fun().name());
+        let floats = call.function.field().data_type().is_floating();
+        let exact = ["min", "max"].contains(&call.function.fun().name());
         function.frame.is_unbounded() || (floats && !exact && self.evaluator.retracts(index))
     }
 

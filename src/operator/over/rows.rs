@@ -1,5 +1,7 @@
 //! The rows of an OVER whose results change.
 
+use std::cmp::Ordering;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -69,6 +71,11 @@ impl Rows {
             Rows::Bag(bag) => bag.rows().take(numbers),
             Rows::Log(log) => log.take(numbers),
         }
+    }
+
+    /// How rows compare that are ordered alike: those that only come by their arrival. Else they are equal.
+    pub fn tie(&self, a: u32, b: u32) -> Ordering {
+        if let Rows::Log(_) = self { a.cmp(&b) } else { Ordering::Equal }
     }
 
     /// Gives up the places of rows that are gone, where most are.

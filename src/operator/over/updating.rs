@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array, new_empty_array};
-use arrow::compute::{SortOptions, cast, concat, take_record_batch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_physical_expr::window::WindowExpr;
 
-use super::net::{Change, batch, cancel};
 use super::order::Ordering;
 use super::rows::Rows;
 use crate::change::ChangeBatch;
@@ -15,6 +14,8 @@ use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::state::{Expiry, Keys, Placement, RowStore, StateTable, row_store};
 use crate::{Error, Result};
 
+mod difference;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,8 @@ pub struct OverUpdating {
     pub order: Vec<(usize, SortOptions)>,
     /// The functions, over the input's columns.
     pub functions: Vec<Arc<dyn WindowExpr>>,
+    /// How many rows before and behind a row its results depend on, where that is fixed.
+    pub reach: Option<(usize, usize)>,
     /// How many of the input's columns go out, from the first on; behind them come the functions' results.
     pub width: usize,
     /// Whether rows that tie are ordered by what they hold, rather than by their arrival. Must be set where rows may go.
@@ -77,37 +80,10 @@ struct Updating {
     /// By key the rows in the output, in order.
     partitions: Vec<Vec<Shown>>,
     expiry: Expiry,
+    /// How far results reach, in rows before and behind; `None` where a row may matter to any other.
+    reach: Option<(usize, usize)>,
     pending: Vec<ChangeBatch>,
     look_from: usize,
-}
-
-/// The rows of the partitions that a step has touched, as they are now.
-struct Touched {
-    /// The partitions, and where the rows of each stand.
-    spans: Vec<(u32, std::ops::Range<usize>)>,
-    /// Numbers of the rows, in order; a row that is there twice stands here twice.
-    numbers: Vec<u32>,
-    rows: RecordBatch,
-}
-
-/// What differs from what went out.
-struct Difference {
-    /// What goes: rows and results as they were.
-    gone: Vec<Shown>,
-    /// What comes: places among the touched rows.
-    come: Vec<u32>,
-    changes: Vec<Change>,
-}
-
-/// Touched rows and how they stood in the output before.
-#[derive(Default)]
-struct Paired {
-    /// By touched row.
-    before: Vec<Option<Shown>>,
-    /// What is no more.
-    gone: Vec<Shown>,
-    /// Whether equal rows may stand in the output more than once.
-    repeated: bool,
 }
 
 impl Updating {
@@ -115,8 +91,10 @@ impl Updating {
         // What cannot be evaluated over its frame is told here.
         plan.functions.iter().try_for_each(|f| f.create_window_fn().map(drop))?;
         let results = Schema::new(plan.schema.fields().iter().skip(plan.width).cloned().collect::<Vec<_>>());
+        let ordering = Ordering::new(plan.order.clone(), plan.by_content, &plan.input);
         Ok(Self {
-            ordering: Ordering::new(plan.order.clone(), plan.by_content, &plan.input),
+            reach: plan.reach.filter(|_| ordering.is_total),
+            ordering,
             keys: Keys::try_new(Arc::new(plan.input.project(&plan.keys)?))?,
             rows: Rows::new(Arc::clone(&plan.input), plan.by_content, plan.ttl.is_some()),
             shown: Vec::new(),
@@ -147,7 +125,7 @@ impl Updating {
         }
     }
 
-    /// Applies the step's changes; gives the partitions that they touch, and of each the rows that are new to it.
+    /// Applies the step's changes; gives the partitions that they touch, and of each the rows.
     fn apply(&mut self, now: i64) -> Result<Vec<(u32, Vec<u32>)>> {
         let (mut touched, mut numbers) = (Vec::new(), Vec::new());
         for batch in std::mem::take(&mut self.pending) {
@@ -162,161 +140,12 @@ impl Updating {
         touched.dedup();
         let mut partitions: Vec<(u32, Vec<u32>)> = Vec::new();
         for (key, row) in touched {
-            if partitions.last().is_none_or(|(last, _)| *last != key) {
-                partitions.push((key, Vec::new()));
-            }
-            let is_new = self.shown[row as usize] == 0 && self.rows.weight(row) > 0;
-            if let Some((_, new)) = partitions.last_mut().filter(|_| is_new) {
-                new.push(row);
+            match partitions.last_mut() {
+                Some((last, rows)) if *last == key => rows.push(row),
+                _ => partitions.push((key, vec![row])),
             }
         }
         Ok(partitions)
-    }
-
-    /// Orders the rows of some partitions.
-    fn sort(&self, partitions: Vec<(u32, Vec<u32>)>) -> Result<Touched> {
-        let (mut distinct, mut bounds) = (Vec::new(), Vec::new());
-        for (key, new) in partitions {
-            let from = distinct.len();
-            let mut last = None;
-            for shown in &self.partitions[key as usize] {
-                if last != Some(shown.row) && self.rows.weight(shown.row) > 0 {
-                    distinct.push(shown.row);
-                }
-                last = Some(shown.row);
-            }
-            distinct.extend(new);
-            bounds.push((key, from..distinct.len()));
-        }
-        let rows = self.rows.take(&distinct)?;
-        let encoded = self.ordering.encode(&rows)?;
-        let mut order: Vec<u32> = (0..distinct.len() as u32).collect();
-        let (mut picked, mut numbers, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, range) in bounds {
-            let part = &mut order[range];
-            if let Some(encoded) = &encoded {
-                part.sort_by(|a, b| encoded.row(*a as usize).cmp(&encoded.row(*b as usize)));
-            }
-            let from = numbers.len();
-            for place in part.iter() {
-                let number = distinct[*place as usize];
-                let times = self.rows.weight(number) as usize;
-                picked.extend(std::iter::repeat_n(*place, times));
-                numbers.extend(std::iter::repeat_n(number, times));
-            }
-            spans.push((key, from..numbers.len()));
-        }
-        Ok(Touched { spans, rows: take_record_batch(&rows, &UInt32Array::from(picked))?, numbers })
-    }
-
-    /// The functions' results for all touched rows.
-    fn evaluate(&self, touched: &Touched) -> Result<RecordBatch> {
-        let schema = self.results.schema();
-        let mut columns = Vec::with_capacity(self.plan.functions.len());
-        for (function, field) in self.plan.functions.iter().zip(schema.fields()) {
-            let mut parts = Vec::with_capacity(touched.spans.len());
-            for (_, span) in touched.spans.iter().filter(|(_, span)| !span.is_empty()) {
-                parts.push(function.evaluate(&touched.rows.slice(span.start, span.len()))?);
-            }
-            let parts: Vec<&dyn Array> = parts.iter().map(|p| p.as_ref()).collect();
-            let column = if parts.is_empty() { new_empty_array(field.data_type()) } else { concat(&parts)? };
-            let typed = column.data_type() == field.data_type();
-            columns.push(if typed { column } else { cast(&column, field.data_type())? });
-        }
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-    }
-
-    /// For each touched row how it stood in the output. Both are in the same order.
-    fn pair(&self, touched: &Touched) -> Paired {
-        let mut paired = Paired { repeated: !self.plan.by_content && !self.plan.distinct, ..Paired::default() };
-        for (key, span) in &touched.spans {
-            let mut old = self.partitions[*key as usize].iter().copied().peekable();
-            for rows in touched.numbers[span.clone()].chunk_by(|a, b| a == b) {
-                let row = rows[0];
-                if self.shown[row as usize] > 0 {
-                    paired.gone.extend(std::iter::from_fn(|| old.next_if(|o| o.row != row)));
-                }
-                let before = paired.gone.len();
-                paired.before.extend(rows.iter().map(|_| old.next_if(|o| o.row == row)));
-                paired.gone.extend(std::iter::from_fn(|| old.next_if(|o| o.row == row)));
-                paired.repeated |= rows.len() > 1 || paired.gone.len() > before;
-            }
-            paired.gone.extend(old);
-        }
-        paired
-    }
-
-    /// Compares results with what went out.
-    fn compare(&self, paired: &Paired, results: &RecordBatch) -> Result<Difference> {
-        let known: Vec<u32> = paired.before.iter().flatten().map(|p| p.results).collect();
-        let at: Vec<u32> = (0u32..).zip(&paired.before).filter(|(_, p)| p.is_some()).map(|(at, _)| at).collect();
-        let mut equal = self.results.equal(&known, results, &at)?.into_iter();
-        let goes = (0..paired.gone.len()).map(|gone| Change { gone: Some(gone), come: None });
-        let (mut gone, mut come, mut changes) = (paired.gone.clone(), Vec::new(), goes.collect::<Vec<_>>());
-        for (place, before) in (0u32..).zip(&paired.before) {
-            if before.is_some() && equal.next() == Some(true) {
-                continue;
-            }
-            changes.push(Change { gone: before.map(|_| gone.len()), come: Some(come.len()) });
-            gone.extend(before);
-            come.push(place);
-        }
-        Ok(Difference { gone, come, changes })
-    }
-
-    /// Evaluates some partitions anew; what differs goes out.
-    fn update(&mut self, partitions: Vec<(u32, Vec<u32>)>, out: &mut Vec<ChangeBatch>) -> Result<()> {
-        let touched = self.sort(partitions)?;
-        let results = self.evaluate(&touched)?;
-        let paired = self.pair(&touched);
-        let mut difference = self.compare(&paired, &results)?;
-        if !difference.changes.is_empty() {
-            let rows: Vec<u32> = difference.gone.iter().map(|s| s.row).collect();
-            let old: Vec<u32> = difference.gone.iter().map(|s| s.results).collect();
-            let gone = self.joined(&self.rows.take(&rows)?, &self.results.take(&old)?)?;
-            let come = UInt32Array::from(difference.come.clone());
-            let new = take_record_batch(&results, &come)?;
-            let come = self.joined(&take_record_batch(&touched.rows, &come)?, &new)?;
-            if paired.repeated {
-                cancel(&gone, &come, &mut difference.changes)?;
-            }
-            let changes = batch(&gone, &come, &difference.changes)?;
-            let parts = (0..changes.num_rows()).step_by(BATCH_ROWS);
-            out.extend(parts.map(|at| changes.slice(at, BATCH_ROWS.min(changes.num_rows() - at))));
-            self.take_over(&touched, paired, &difference, &new)?;
-        }
-        Ok(())
-    }
-
-    /// Rows as they go out.
-    fn joined(&self, rows: &RecordBatch, results: &RecordBatch) -> Result<RecordBatch> {
-        let columns = rows.columns().iter().take(self.plan.width).chain(results.columns()).cloned().collect();
-        Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns)?)
-    }
-
-    /// Notes how the touched partitions stand in the output now.
-    fn take_over(
-        &mut self,
-        touched: &Touched,
-        paired: Paired,
-        difference: &Difference,
-        new: &RecordBatch,
-    ) -> Result<()> {
-        let first = self.results.append(new)?;
-        let mut shown = paired.before;
-        for gone in &difference.gone {
-            self.results.remove(gone.results);
-            self.shown[gone.row as usize] -= 1;
-        }
-        for (place, results) in difference.come.iter().zip(first..) {
-            let row = touched.numbers[*place as usize];
-            self.shown[row as usize] += 1;
-            shown[*place as usize] = Some(Shown { row, results });
-        }
-        for (key, span) in &touched.spans {
-            self.partitions[*key as usize] = shown[span.clone()].iter().copied().flatten().collect();
-        }
-        Ok(())
     }
 
     /// Gives up the places of what is gone, where most is.
@@ -358,13 +187,14 @@ impl Operator for Updating {
         while !partitions.is_empty() {
             // A few thousand rows at a time, so that little is held at once; a partition stays whole.
             let mut rows = 0;
-            let upto = partitions.iter().take_while(|(key, new)| {
+            let upto = partitions.iter().take_while(|(key, touched)| {
                 let before = rows;
-                rows += self.partitions[*key as usize].len() + new.len();
+                rows += self.partitions[*key as usize].len() + touched.len();
                 before < BATCH_ROWS
             });
             let rest = partitions.split_off(upto.count());
-            self.update(std::mem::replace(&mut partitions, rest), out)?;
+            let parts = self.parts(std::mem::replace(&mut partitions, rest))?;
+            self.update(parts, out)?;
         }
         self.compact()
     }

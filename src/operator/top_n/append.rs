@@ -1,14 +1,13 @@
 //! Top-N over rows that only come.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
 
 use super::TopN;
 use super::frozen::{WRITTEN, split_columns, touch_restored, with_columns};
 use super::places::{Changes, Partitions};
 use super::sorted::{Entry, Sorted};
-use crate::change::ChangeBatch;
+use crate::change::{ChangeBatch, take_rows};
 use crate::operator::{Operator, OperatorStats, StepTime};
 use crate::state::{Remap, RowStore, StateTable, row_store};
 use crate::{Error, Result};
@@ -69,7 +68,7 @@ impl Append {
         if accepted.len() == rows.num_rows() {
             store.append(rows)?;
         } else if !accepted.is_empty() {
-            store.append(&take_record_batch(rows, &UInt32Array::from(accepted.clone()))?)?;
+            store.append(&take_rows(rows, &UInt32Array::from(accepted.clone()))?)?;
         }
         displaced.iter().for_each(|row| store.remove(*row));
         Ok(ids)

@@ -6,6 +6,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::*;
 use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
 
+/// Kind, id and name.
+type Change = (RowKind, i64, Option<String>);
+
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("name", DataType::Utf8, true)]))
 }
@@ -16,8 +19,8 @@ fn options(given: &[(&str, &str)]) -> Options {
     all
 }
 
-/// The changes of some lines: kind, id, name.
-fn read(keyed: bool, given: &[(&str, &str)], text: &str) -> Result<(Vec<(RowKind, i64, Option<String>)>, u64)> {
+/// The changes of some lines, and how many records were skipped.
+fn read(keyed: bool, given: &[(&str, &str)], text: &str) -> Result<(Vec<Change>, u64)> {
     use arrow::array::{Array, AsArray};
     let mut decoder = DebeziumJson { keyed }.decoder(&schema(), schema(), &options(given))?;
     assert_eq!(decoder.decode(text.as_bytes())?, text.len());
@@ -34,7 +37,7 @@ fn read(keyed: bool, given: &[(&str, &str)], text: &str) -> Result<(Vec<(RowKind
     Ok((rows, decoder.skipped()))
 }
 
-fn rows(text: &str) -> Vec<(RowKind, i64, Option<String>)> {
+fn rows(text: &str) -> Vec<Change> {
     read(false, &[], text).unwrap().0
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
@@ -18,13 +19,16 @@ use rand::{Rng, SeedableRng};
 
 use super::Random;
 use super::check::{Promise, Standing};
-use super::grammar::{Drawn, Relation, draw};
+use super::grammar::{Drawn, Relation, draw, timed as follow_time};
 use super::query::Query;
 use super::reference::Reference;
 use super::table::{Kind, Log, Table};
 use crate::law::case::{SEEDS, cases, panic_text};
 use crate::law::exec::{Observed, Schedule, run};
 use crate::law::rows::{difference, rows};
+
+/// Operators that let a row out when the watermark has passed it.
+const FOLLOWING: &[&str] = &["OverAggregate", "Deduplicate", "Sort"];
 
 /// Each family of the other laws has so many cases fewer.
 const TIMES: u64 = 20;
@@ -77,10 +81,20 @@ fn attempt(seed: u64) -> Option<String> {
             let (case, failure) = case.shrunk(failure);
             Some(format!("{case}\n  {failure}"))
         }
-        Ok(Err(refusal)) if refusal.starts_with("not supported") => None,
+        Ok(Err(refusal)) if refusal.starts_with("not supported") => {
+            eprintln!("seed {seed} is refused: {refusal}");
+            None
+        }
         Ok(Err(refusal)) => Some(format!("  refused: {refusal}")),
         Err(panic) => Some(format!("  panic while planning: {}", panic_text(panic.as_ref()))),
     }
+}
+
+/// Whether an error is a known one of DataFusion, which then has no answer: it takes too many sort keys away, and does not give
+/// rows to two aggregates in two orders.
+fn is_known(error: &DataFusionError) -> bool {
+    let text = error.to_string();
+    text.contains("SanityCheckPlan") || text.contains("Conflicting ordering requirements")
 }
 
 /// A session with the tables, and what is planned in it.
@@ -127,9 +141,10 @@ impl Case {
     pub fn random(seed: u64) -> Result<Self, String> {
         let mut rng = Random::seed_from_u64(seed ^ 0xc4a9_61e5 << 32);
         let big = rng.random_bool(0.02);
+        let timed = rng.random_bool(0.1);
         let table = |(i, name): (usize, &&str)| {
             let size = if big && i == 0 { 3000 } else { 40 };
-            Table::random(name, size, &mut rng)
+            Table::random(name, size, timed && i == 0, &mut rng)
         };
         let names = ["t", "s", "u"];
         let tables: Vec<Table> = names.iter().enumerate().map(table).collect();
@@ -145,7 +160,10 @@ impl Case {
         let mut queries: Vec<Query> = Vec::new();
         let depth = *[1, 1, 2, 2, 3].get(rng.random_range(0..5)).unwrap_or(&1);
         for place in 0..depth {
-            let drawn = draw(&relations, &mut rng);
+            let drawn = match timed && place == 0 {
+                true => follow_time(&relations.remove(0), &mut rng),
+                false => draw(&relations, &mut rng),
+            };
             queries.push(drawn.query.clone());
             if place + 1 < depth {
                 relations.push(planning.view(place, drawn)?);
@@ -184,10 +202,15 @@ impl Case {
     }
 
     fn check(&self) -> Result<(), String> {
-        let reference = Reference::new(&self.plan).map_err(|e| format!("the reference failed: {e}"))?;
+        let reference = match Reference::new(&self.plan) {
+            Ok(reference) => reference,
+            Err(e) if is_known(&e) => return Ok(()),
+            Err(e) => return Err(format!("the reference failed: {e}")),
+        };
         let counts: HashMap<String, usize> = self.logs.iter().map(|(n, l)| (n.clone(), l.len())).collect();
         let mut rng = Random::seed_from_u64(self.seed ^ 0x5eed);
         let promise = Promise::of(&self.circuit);
+        let Some(follows) = self.follows_time() else { return Ok(()) };
         for trial in 0..4 {
             let schedule = match trial {
                 0 => Schedule::at_once(&counts),
@@ -195,9 +218,30 @@ impl Case {
             };
             let about = |m: String| format!("{m}\n  with {schedule:?}");
             let observed = self.run(&schedule).map_err(about)?;
-            self.compare(&reference, &observed, &schedule, &promise, trial).map_err(about)?;
+            self.compare(&reference, &observed, &schedule, &promise, (trial, follows)).map_err(about)?;
         }
         Ok(())
+    }
+
+    /// Whether the timed table's rows are seen only where the watermark has passed them: nowhere else, or everywhere. `None` where
+    /// what is not needed has been left out in one place and not in another.
+    fn follows_time(&self) -> Option<bool> {
+        let mut seen = vec![[false; 2]; self.circuit.nodes.len()];
+        for (id, node) in self.circuit.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                let below = seen[input.0];
+                (0..2).for_each(|i| seen[id][i] |= below[i]);
+            }
+            match &node.kind {
+                NodeKind::Source(i) => seen[id][0] = self.circuit.sources[*i].watermark.is_some(),
+                NodeKind::Operator(f) if FOLLOWING.contains(&f.name()) && seen[id][0] => seen[id] = [false, true],
+                _ => {}
+            }
+        }
+        match seen.last()? {
+            [true, true] => None,
+            [_, follows] => Some(*follows),
+        }
     }
 
     fn run(&self, schedule: &Schedule) -> Result<Observed, String> {
@@ -211,7 +255,7 @@ impl Case {
         observed: &Observed,
         schedule: &Schedule,
         promise: &Promise,
-        trial: usize,
+        (trial, follows): (usize, bool),
     ) -> Result<(), String> {
         let mut standing = Standing::default();
         let last = observed.steps.len() - 1;
@@ -222,7 +266,11 @@ impl Case {
             if !looked {
                 continue;
             }
-            let consumed = |(name, log): (&String, &Log)| (name.clone(), log.standing(schedule.consumed(name, step)));
+            let consumed = |(name, log): (&String, &Log)| {
+                let changes = schedule.consumed(name, step);
+                let until = if step == last || !follows { i64::MAX } else { log.watermark(changes) };
+                (name.clone(), log.standing(changes, until))
+            };
             let tables = self.logs.iter().map(consumed).collect();
             let expected = reference.answer(&tables).map_err(|e| format!("the reference failed: {e}"))?;
             let types: Vec<_> = expected.columns().iter().map(|c| c.data_type().clone()).collect();

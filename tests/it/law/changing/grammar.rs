@@ -6,7 +6,7 @@ use super::Random;
 use super::aggregates::{grouped, keyed};
 use super::expr::{Column, Scope, literal, one};
 use super::query::{Item, Query, Select, Source};
-use super::ranks::{limited, over, ranked};
+use super::ranks::{by_time, limited, over, ranked};
 use super::table::Kind;
 
 /// A table or view.
@@ -95,7 +95,11 @@ fn conditions(relations: &[Relation], scope: &Scope, rng: &mut Random) -> Vec<St
     }
     if rng.random_bool(0.12) {
         let asked = subquery(relations, scope, rng);
-        filter.push(if rng.random_bool(0.15) { format!("({asked} OR {})", scope.condition(rng)) } else { asked });
+        filter.push(match rng.random_range(0..12) {
+            0 | 1 => format!("({asked} OR {})", scope.condition(rng)),
+            2 => format!("NOT ({asked} AND {})", scope.condition(rng)),
+            _ => asked,
+        });
     }
     filter
 }
@@ -135,6 +139,15 @@ fn subquery(relations: &[Relation], outer: &Scope, rng: &mut Random) -> String {
         2 if kind == Kind::Big => format!("{text} {compared} (SELECT COUNT(*) {from}{condition})"),
         _ => format!("{not}EXISTS (SELECT 1 {from}{condition})"),
     }
+}
+
+/// The rows of a timed table in ways that follow its watermark.
+pub fn timed(table: &Relation, rng: &mut Random) -> Drawn {
+    let scope = scope(table, "a");
+    let filter = if rng.random_bool(0.3) { vec![scope.condition(rng)] } else { Vec::new() };
+    let select = Select { from: vec![source(table, "a")], filter, ..Select::default() };
+    let unique = table.unique.as_ref().map(|u| u.iter().map(|c| format!("a.{c}")).collect());
+    by_time(From { select, scope, unique, size: table.size }, rng)
 }
 
 /// Two or three relations, joined.
@@ -231,6 +244,10 @@ pub fn project(from: &mut From, relations: &[Relation], rng: &mut Random) -> Opt
 fn scalar(relations: &[Relation], outer: &Scope, rng: &mut Random) -> String {
     let relation = pick(relations, rng);
     let inner = scope(relation, "q");
+    if relation.unique.as_deref() == Some(&["id".to_string()]) && rng.random_bool(0.3) {
+        // At most one row, which nobody but the data knows.
+        return format!("(SELECT q.id FROM {} AS q WHERE q.id = {})", relation.text, rng.random_range(0..4));
+    }
     let call = match inner.column(rng) {
         Some(c) if c.kind != Kind::Bool => format!("{}({})", one(&["MAX", "MIN", "COUNT"], rng), c.text),
         _ => "COUNT(*)".into(),
@@ -259,6 +276,13 @@ fn joined(relations: &[Relation], rng: &mut Random) -> Drawn {
 }
 
 fn selected(mut from: From, relations: &[Relation], rng: &mut Random) -> Drawn {
+    if rng.random_bool(0.03) {
+        // Which rows are the first is not determined, but what they are is.
+        from.select.items = vec![item("1", "c0")];
+        from.select.limit = Some(rng.random_range(0..6));
+        from.select.offset = rng.random_range(0..3);
+        return Drawn { query: Query::Select(from.select), unique: None, size: 5 };
+    }
     let mut unique = project(&mut from, relations, rng);
     let comparable = from.select.items.iter().all(|i| !i.inexact);
     if comparable && rng.random_bool(0.2) {

@@ -25,6 +25,7 @@ pub struct Select {
     pub having: Vec<String>,
     pub order: Vec<String>,
     pub limit: Option<usize>,
+    pub offset: usize,
 }
 
 /// What stands around the keys of GROUP BY.
@@ -120,7 +121,10 @@ impl Select {
         if self.distinct {
             with(&|s| s.distinct = false);
         }
-        if self.limit.is_some() {
+        if self.offset > 0 {
+            with(&|s| s.offset = 0);
+        }
+        if self.limit.is_some() && self.offset == 0 {
             with(&|s| (s.limit, s.order) = (None, Vec::new()));
         }
         if !matches!(self.sets, Sets::Plain) {
@@ -213,7 +217,10 @@ impl Display for Select {
         }
         clause(f, " HAVING ", &self.having, " AND ")?;
         clause(f, " ORDER BY ", &self.order, ", ")?;
-        self.limit.map_or(Ok(()), |n| write!(f, " LIMIT {n}"))
+        if let Some(limit) = self.limit {
+            write!(f, " LIMIT {limit}")?;
+        }
+        if self.offset > 0 { write!(f, " OFFSET {}", self.offset) } else { Ok(()) }
     }
 }
 

@@ -83,6 +83,7 @@ pub fn limited(relations: &[Relation], rng: &mut Random) -> Drawn {
     if let Some(total) = from.scope.total.clone() {
         from.select.order = vec![ordering(&total, &from.scope, rng)];
         from.select.limit = Some(*one(&[1, 2, 3, 5, 20], rng));
+        from.select.offset = *one(&[0, 0, 0, 1, 4], rng);
     }
     from.select.items = all;
     Drawn { query: Query::Select(from.select), unique, size }
@@ -113,6 +114,53 @@ pub fn over(relations: &[Relation], rng: &mut Random) -> Drawn {
         }
     }
     Drawn { query: Query::Select(from.select), unique, size }
+}
+
+/// What follows the watermark: OVER, the first of several rows, rows in order.
+pub fn by_time(mut from: From, rng: &mut Random) -> Drawn {
+    let keys = partition_by(&partition(&from.scope, rng));
+    from.select.items = all(&from);
+    let items = &from.select.items;
+    let unique = from.unique.as_ref().and_then(|u| u.iter().map(|c| name_of(items, c)).collect::<Option<Vec<_>>>());
+    let size = from.size;
+    match rng.random_range(0..6) {
+        0 => from.select.order = vec!["a.ts".into()],
+        1 => {
+            let rank = format!("ROW_NUMBER() OVER ({keys}ORDER BY a.ts)");
+            let outer = from.select.items.iter().map(|i| Item { expr: i.name.clone(), ..i.clone() }).collect();
+            from.select.items.push(item(rank, "rn"));
+            return Drawn { query: Query::Ranked(outer, from.select, "rn = 1".into()), unique, size };
+        }
+        _ => {
+            let frame = match rng.random_range(0..5) {
+                0 => " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW".to_string(),
+                1 => format!(" ROWS BETWEEN {} PRECEDING AND CURRENT ROW", rng.random_range(0..4)),
+                2 => " RANGE BETWEEN INTERVAL '3' SECOND PRECEDING AND CURRENT ROW".into(),
+                _ => String::new(),
+            };
+            for i in 0..rng.random_range(1..=3) {
+                let Some(column) = from.scope.column(rng).cloned() else { break };
+                let (call, framed, inexact) = over_time(&column.text, column.kind, rng);
+                let frame = if framed { frame.as_str() } else { "" };
+                let expr = format!("{call} OVER ({keys}ORDER BY a.ts{frame})");
+                from.select.items.push(Item { expr, name: format!("o{i}"), inexact });
+            }
+        }
+    }
+    Drawn { query: Query::Select(from.select), unique, size }
+}
+
+/// As [`function`], of those that look back only.
+fn over_time(of: &str, kind: Kind, rng: &mut Random) -> (String, bool, bool) {
+    match rng.random_range(0..8) {
+        0 => (format!("LAG({of})"), false, false),
+        1 => ("ROW_NUMBER()".into(), false, false),
+        2 => (format!("LAST_VALUE({of})"), true, false),
+        3 => (format!("FIRST_VALUE({of})"), true, false),
+        4 => (format!("MAX({of})"), true, false),
+        5 | 6 if kind.is_number() => (format!("SUM({of})"), true, false),
+        _ => (format!("COUNT({of})"), true, false),
+    }
 }
 
 /// A window function, whether it has a frame, and whether its last digits are up to how it is computed.

@@ -10,13 +10,17 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::TaskContext;
 use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Projection, Subquery, TableScan};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit, when};
+use datafusion::logical_expr::logical_plan::{
+    Aggregate, Filter, Join, JoinConstraint, Projection, Subquery, TableScan,
+};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit, when};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
@@ -86,7 +90,7 @@ impl Reference {
     /// The answer when these rows stand in the tables.
     pub fn answer(&self, standing: &HashMap<String, RecordBatch>) -> Result<RecordBatch> {
         for (name, contents) in &self.tables {
-            *contents.rows.lock().unwrap() = standing[name].clone();
+            *contents.rows.lock().unwrap() = standing[name].clone().with_schema(Arc::clone(&contents.schema))?;
         }
         let plan = reset_plan_states(Arc::clone(&self.plan))?;
         let batches = datafusion::physical_plan::collect(plan, self.context.task_ctx());
@@ -105,20 +109,74 @@ fn lower(plan: LogicalPlan, tables: &mut HashMap<String, Arc<Contents>>) -> Resu
         LogicalPlan::Aggregate(a) if is_global(a) => Transformed::yes(of_some_rows(a)?),
         LogicalPlan::Filter(f) => {
             let schema = Arc::clone(f.input.schema());
-            let predicate = f.predicate.clone().transform_up(|e| not_in(e, &schema))?.data;
+            let conditions =
+                split_conjunction_owned(f.predicate.clone()).into_iter().map(|condition| match condition {
+                    Expr::InSubquery(membership) => not_in(membership, &schema),
+                    other => Ok(other.transform_up(|e| in_three_values(e, &schema))?.data),
+                });
+            let predicate = conjunction(conditions.collect::<Result<Vec<_>>>()?).unwrap_or(lit(true));
             Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, Arc::clone(&f.input))?))
         }
+        LogicalPlan::Join(join) if counts_copies(join) => Transformed::yes(numbered(join)?),
         // What may be NULL below may have changed.
         _ => Transformed::yes(plan.recompute_schema()?),
     })
 }
 
+/// INTERSECT ALL and EXCEPT ALL come as joins by all columns that are wrong where the left side has rows twice.
+fn counts_copies(join: &Join) -> bool {
+    let kind = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti);
+    kind && join.null_equality == NullEquality::NullEqualsNull && !matches!(*join.left, LogicalPlan::Distinct(_))
+}
+
+/// The same join with equal rows numbered on both sides: the first joins the first, the second the second.
+fn numbered(join: &Join) -> Result<LogicalPlan> {
+    let side = |input: &LogicalPlan| -> Result<LogicalPlan> {
+        let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let copy = row_number().partition_by(columns.clone()).build()?.alias("__copy");
+        let windowed = LogicalPlanBuilder::from(input.clone()).window(vec![copy])?.build()?;
+        let copy = windowed.schema().columns().pop().map(Expr::Column).unwrap().alias("__copy");
+        LogicalPlanBuilder::from(windowed).project(columns.into_iter().chain([copy]))?.build()
+    };
+    let (left, right) = (side(&join.left)?, side(&join.right)?);
+    let copies = (Expr::Column(Column::from_name("__copy")), Expr::Column(Column::from_name("__copy")));
+    let on = join.on.iter().cloned().chain([copies]).collect();
+    let joined = Join::try_new(
+        Arc::new(left),
+        Arc::new(right),
+        on,
+        None,
+        join.join_type,
+        JoinConstraint::On,
+        NullEquality::NullEqualsNull,
+        false,
+    )?;
+    let columns = join.left.schema().columns().into_iter().map(Expr::Column);
+    LogicalPlanBuilder::from(LogicalPlan::Join(joined)).project(columns)?.build()
+}
+
 /// `x NOT IN (…)`, which DataFusion does not plan with references to the query around, as NOT EXISTS with a row for which
 /// `x = y` is not false. That is as good where all that counts is whether a condition is true.
-fn not_in(expr: Expr, outer: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::InSubquery(InSubquery { expr: wanted, subquery, negated: true }) = expr else {
-        return Ok(Transformed::no(expr));
-    };
+fn not_in(membership: InSubquery, outer: &DFSchema) -> Result<Expr> {
+    match membership.negated {
+        true => exists(&membership, outer, true, Expr::is_not_false),
+        false => Ok(Expr::InSubquery(membership)),
+    }
+}
+
+/// `x IN (…)` as a part of a condition, where it also counts whether it is false or not known.
+fn in_three_values(expr: Expr, outer: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::InSubquery(membership) = expr else { return Ok(Transformed::no(expr)) };
+    let found = exists(&membership, outer, false, |equal| equal)?;
+    let unknown = exists(&membership, outer, false, Expr::is_null)?;
+    let null = lit(ScalarValue::Boolean(None));
+    let value = when(found, lit(!membership.negated)).when(unknown, null).otherwise(lit(membership.negated))?;
+    Ok(Transformed::yes(value))
+}
+
+/// Whether the subquery has a row of whose equality with the value something holds.
+fn exists(membership: &InSubquery, outer: &DFSchema, negated: bool, test: fn(Expr) -> Expr) -> Result<Expr> {
+    let InSubquery { expr: wanted, subquery, .. } = membership.clone();
     let columns: HashSet<Column> = wanted.column_refs().into_iter().cloned().collect();
     let mut refer = |e: Expr| match e {
         Expr::Column(c) if columns.contains(&c) => {
@@ -134,9 +192,9 @@ fn not_in(expr: Expr, outer: &DFSchema) -> Result<Transformed<Expr>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     let given = Expr::Column(subquery.subquery.schema().columns().remove(0));
-    let asked = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(given.eq(wanted).is_not_false())?;
+    let asked = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).filter(test(given.eq(wanted)))?;
     let subquery = Subquery { subquery: Arc::new(asked.build()?), outer_ref_columns, ..subquery };
-    Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated: true })))
+    Ok(Expr::Exists(Exists { subquery, negated }))
 }
 
 fn read(scan: &TableScan, tables: &mut HashMap<String, Arc<Contents>>) -> Result<LogicalPlan> {
@@ -144,13 +202,15 @@ fn read(scan: &TableScan, tables: &mut HashMap<String, Arc<Contents>>) -> Result
         return Ok(LogicalPlan::TableScan(scan.clone()));
     };
     let descriptor = &table.descriptor;
+    // DataFusion believes too readily that a column is never NULL, as behind a subquery that has no row.
+    let fields = descriptor.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let empty = || {
-        let rows = Mutex::new(RecordBatch::new_empty(Arc::clone(&descriptor.schema)));
-        Arc::new(Contents { schema: Arc::clone(&descriptor.schema), rows })
+        let rows = Mutex::new(RecordBatch::new_empty(Arc::clone(&schema)));
+        Arc::new(Contents { schema: Arc::clone(&schema), rows })
     };
     let contents = tables.entry(descriptor.name.clone()).or_insert_with(empty);
-    let schema = Arc::clone(&descriptor.schema);
-    let provider = StreamingTable::try_new(schema, vec![Arc::new(Part(Arc::clone(contents)))])?;
+    let provider = StreamingTable::try_new(Arc::clone(&schema), vec![Arc::new(Part(Arc::clone(contents)))])?;
     let all = (0..table.schema.fields().len()).collect();
     let exprs = scan.projection.clone().unwrap_or(all).into_iter().map(|column| {
         let expr = match &table.origins[column] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
+    TimestampMillisecondArray, UInt32Array,
 };
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Schema};
@@ -65,6 +65,20 @@ impl Kind {
     }
 }
 
+/// How a table's rows change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They only come.
+    Append,
+    /// They come and go, each given whole.
+    Retract,
+    /// They come under a key; what was there before is not given.
+    Upsert,
+}
+
+/// What the watermark of a timed table is behind its times, in milliseconds: more than its rows ever are.
+const DELAY: i64 = 10_000;
+
 /// A table before it is declared.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -72,16 +86,22 @@ pub struct Table {
     pub ddl: String,
     /// The column `id`, where there is one, has no value twice at the same time.
     pub unique: bool,
-    /// Whether rows change and go.
-    pub changing: bool,
+    pub mode: Mode,
+    /// Whether it has a column `ts` of distinct event times; none is late.
+    pub timed: bool,
     /// How many changes it has at most.
     pub size: usize,
 }
 
 impl Table {
-    pub fn random(name: &str, size: usize, rng: &mut Random) -> Self {
+    pub fn random(name: &str, size: usize, timed: bool, rng: &mut Random) -> Self {
         let unique = rng.random_bool(0.65);
-        let changing = rng.random_bool(0.6);
+        let mode = match rng.random_range(0..10) {
+            _ if timed => Mode::Append,
+            0..4 => Mode::Append,
+            4 | 5 if unique => Mode::Upsert,
+            _ => Mode::Retract,
+        };
         let mut columns = Vec::new();
         if unique {
             columns.push("id BIGINT NOT NULL".to_string());
@@ -96,12 +116,20 @@ impl Table {
             let null = if rng.random_bool(0.2) { " NOT NULL" } else { "" };
             columns.push(format!("{name}{i} {}{null}", kind.sql()));
         }
-        if unique && rng.random_bool(0.5) {
+        if timed {
+            columns.push("ts TIMESTAMP(3)".into());
+            columns.push(format!("WATERMARK FOR ts AS ts - INTERVAL '{}' SECOND", DELAY / 1000));
+        }
+        if mode == Mode::Upsert || (unique && rng.random_bool(0.5)) {
             columns.push("PRIMARY KEY (id) NOT ENFORCED".into());
         }
-        let mode = if changing { ", 'changelog.mode' = 'retract'" } else { "" };
-        let ddl = format!("CREATE TABLE {name} ({}) WITH ('connector' = 'channel'{mode})", columns.join(", "));
-        Self { name: name.into(), ddl, unique, changing, size }
+        let option = match mode {
+            Mode::Append => "",
+            Mode::Retract => ", 'changelog.mode' = 'retract'",
+            Mode::Upsert => ", 'changelog.mode' = 'upsert'",
+        };
+        let ddl = format!("CREATE TABLE {name} ({}) WITH ('connector' = 'channel'{option})", columns.join(", "));
+        Self { name: name.into(), ddl, unique, mode, timed, size }
     }
 
     /// A changelog for the columns that the connector gives.
@@ -111,13 +139,14 @@ impl Table {
             1..4 => rng.random_range(1..=4),
             _ => rng.random_range(1..=self.size),
         };
-        let mut drawn = Drawn::default();
-        let last = if self.changing { rng.random_range(0..3) } else { 0 };
+        let mut drawn = Drawn { upsert: self.mode == Mode::Upsert, ..Drawn::default() };
+        let changing = self.mode != Mode::Append;
+        let last = if changing { rng.random_range(0..3) } else { 0 };
         while drawn.versions.len() < count {
-            let ends = last == 0 && self.changing && drawn.versions.len() * 4 > count * 3;
+            let ends = last == 0 && changing && drawn.versions.len() * 4 > count * 3;
             match rng.random_range(0..10) {
-                0..3 if self.changing && !drawn.alive.is_empty() => drawn.update(rng),
-                3..5 if self.changing => drawn.delete(rng),
+                0..3 if changing && !drawn.alive.is_empty() => drawn.update(rng),
+                3..5 if changing => drawn.delete(rng),
                 5..8 if ends => drawn.delete(rng),
                 _ => drawn.insert(rng),
             }
@@ -127,6 +156,7 @@ impl Table {
         }
         let few = *[2, 3, 6, 40].get(rng.random_range(0..4)).unwrap_or(&3);
         let pool = schema.fields().iter().map(|field| match field.name().as_str() {
+            "ts" if self.timed => times(field.data_type(), drawn.entities.len(), rng),
             "id" => Arc::new(Int64Array::from_iter_values(drawn.entities.iter().map(|e| *e as i64))) as ArrayRef,
             _ => values(field.data_type(), field.is_nullable(), drawn.entities.len(), few, rng),
         });
@@ -134,13 +164,15 @@ impl Table {
         let picked = UInt32Array::from_iter_values(drawn.versions.iter().map(|v| *v as u32));
         let rows = take_record_batch(&pool, &picked).unwrap();
         let entities = drawn.versions.iter().map(|v| drawn.entities[*v]).collect();
-        Log { rows, kinds: drawn.kinds, lives: drawn.lives, entities, changing: self.changing }
+        Log { rows, kinds: drawn.kinds, lives: drawn.lives, entities, changing }
     }
 }
 
 /// Changes while they are being drawn.
 #[derive(Default)]
 struct Drawn {
+    /// Whether what was before an update is left out.
+    upsert: bool,
     /// For each version of a row what it is a version of.
     entities: Vec<usize>,
     /// For each change its version, its kind, and the life of the row that it belongs to.
@@ -182,8 +214,15 @@ impl Drawn {
         let (old, life) = self.alive[at];
         // Now and then to what it was.
         let new = if rng.random_bool(0.1) { old } else { self.version(self.entities[old]) };
-        self.change(old, RowKind::UpdateBefore, life);
-        self.change(new, RowKind::UpdateAfter, life);
+        let kind = match self.upsert {
+            true if rng.random_bool(0.5) => RowKind::Insert,
+            true => RowKind::UpdateAfter,
+            false => {
+                self.change(old, RowKind::UpdateBefore, life);
+                RowKind::UpdateAfter
+            }
+        };
+        self.change(new, kind, life);
         self.alive[at].0 = new;
     }
 
@@ -219,8 +258,20 @@ impl Log {
         ChangeBatch { rows: self.rows.clone(), kinds, watermarks: None }
     }
 
-    /// What stands after some changes.
-    pub fn standing(&self, changes: usize) -> RecordBatch {
+    /// Where the watermark of a timed table stands after some changes.
+    pub fn watermark(&self, changes: usize) -> i64 {
+        let latest = self.millis().and_then(|ts| (0..changes).map(|i| ts.value(i)).max());
+        latest.map_or(i64::MIN, |latest| latest - DELAY)
+    }
+
+    fn millis(&self) -> Option<TimestampMillisecondArray> {
+        self.rows.column_by_name("ts")?.as_any().downcast_ref().cloned()
+    }
+
+    /// What stands after some changes, of timed tables up to a time.
+    pub fn standing(&self, changes: usize, until: i64) -> RecordBatch {
+        let ts = self.millis();
+        let is_due = |row: usize| ts.as_ref().is_none_or(|ts| ts.value(row) <= until);
         let mut of_life = std::collections::BTreeMap::new();
         for change in 0..changes {
             match self.kinds[change].is_addition() {
@@ -228,7 +279,8 @@ impl Log {
                 false => of_life.remove(&self.lives[change]),
             };
         }
-        take_record_batch(&self.rows, &UInt32Array::from_iter_values(of_life.into_values())).unwrap()
+        let due = of_life.into_values().filter(|row| is_due(*row as usize));
+        take_record_batch(&self.rows, &UInt32Array::from_iter_values(due)).unwrap()
     }
 
     /// The changes for which `keep` holds of the change's place.
@@ -264,14 +316,29 @@ impl Log {
         if self.len() <= 30 {
             for life in lives {
                 let Some(last) = (0..self.len()).rev().find(|i| self.lives[*i] == life) else { continue };
-                let pair = self.kinds[last] == RowKind::UpdateAfter;
-                let before = (0..last).rev().find(|i| pair && self.lives[*i] == life);
+                let before = (0..last).rev().find(|i| self.lives[*i] == life);
+                let before = before.filter(|i| self.kinds[*i] == RowKind::UpdateBefore);
                 found.push(self.filtered(|i| i != last && Some(i) != before));
             }
         }
         found.retain(|log| log.len() < self.len());
         found
     }
+}
+
+/// Distinct times that go on, now and then with a step back.
+fn times(data_type: &DataType, rows: usize, rng: &mut Random) -> ArrayRef {
+    let gap = [20, 500, 4000][rng.random_range(0..3)];
+    let mut taken = std::collections::HashSet::new();
+    let drawn = (0..rows as i64).map(|i| {
+        let back = if rng.random_bool(0.3) { rng.random_range(0..DELAY) } else { 0 };
+        let mut time = i * gap - back;
+        while !taken.insert(time) {
+            time += 1;
+        }
+        time
+    });
+    cast(&Int64Array::from_iter_values(drawn), data_type).unwrap()
 }
 
 /// Random values: few distinct ones, skewed, some NULL.
