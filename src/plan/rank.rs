@@ -234,7 +234,8 @@ pub(super) fn top_n(
         detail: detail(&wide, &partition, &order, ordered.range, kept),
         changelog: if appends { Changelog::Append } else { Changelog::Retract },
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        net: true,
+        // An equal row may take the place of another, and a key go from one place and come at another.
+        net: !ranked && (!changing || ordered.range.0 == ordered.range.1 || before.notes.keys.is_empty()),
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
         ..passed(&before.notes, width)
     };
