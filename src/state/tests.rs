@@ -240,6 +240,24 @@ fn multisets_bear_colliding_hashes() {
     }
 }
 
+/// 0.0 and -0.0 are different rows of one hash.
+#[test]
+fn zeros_of_both_signs_are_told_apart() {
+    let rows = |zero: f64| {
+        let a: ArrayRef = Arc::new(Int64Array::from_iter_values((0..8192).map(|i| i / 2)));
+        let sign = |i: usize| if i % 2 == 0 { zero } else { -zero };
+        let c: ArrayRef = Arc::new(Float64Array::from_iter_values((0..8192).map(sign)));
+        RecordBatch::try_from_iter([("a", a), ("c", c)]).unwrap()
+    };
+    let mut multiset = Multiset::new(rows(0.0).schema());
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    multiset.change(&rows(0.0), None, &mut first).unwrap();
+    multiset.change(&rows(-0.0), None, &mut second).unwrap();
+    assert_eq!((multiset.len(), multiset.entries()), (8192, 8192));
+    let swapped: Vec<u32> = second.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    assert_eq!(first, swapped);
+}
+
 #[test]
 fn what_never_came_cannot_go() {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
