@@ -238,6 +238,8 @@ impl Over<'_> {
             // A row's results may change when its time has long passed.
             rowtimes: Vec::new(),
             windows: Vec::new(),
+            // Of a key a row may go from one partition and come in another, which is one update.
+            net: before.notes.keys.is_empty(),
             bound: Some(format!("unbounded: grows with rows of the input{}", ttl::shown(self.ttl))),
             ..before.notes.clone()
         };

@@ -233,9 +233,8 @@ pub(super) fn top_n(
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
         changelog: if appends { Changelog::Append } else { Changelog::Retract },
+        net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        // An equal row may take the place of another.
-        net: !ranked,
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
         ..passed(&before.notes, width)
     };
@@ -360,6 +359,12 @@ fn detail(
         None if last == u64::MAX => format!("rows={first}.., partition=[{partition}], order=[{order}]"),
         None => format!("rows={first}..{last}, partition=[{partition}], order=[{order}]"),
     }
+}
+
+/// Whether a step's changes are net. With places an equal row may take the place of another. Where several rows of a partition
+/// are given, a row of a key may go from one partition, or from one place, and come in another: that is one update.
+fn is_net(before: &NodeNotes, range: (u64, u64), ranked: bool) -> bool {
+    !ranked && (range.0 == range.1 || before.keys.is_empty())
 }
 
 /// What is unique in the result: what is in the input, the place in a partition, and the partition where one row is kept.
