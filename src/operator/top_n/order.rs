@@ -255,7 +255,10 @@ impl Order {
         if !self.encoder.is_exact() {
             self.wholes.remap(remap);
         }
-        remap.apply(&mut self.ties);
+        // Where their numbers order them, a remap must not make ties of them.
+        if !self.ties.is_empty() {
+            remap.apply(&mut self.ties);
+        }
     }
 
     /// About how many bytes of memory it takes.

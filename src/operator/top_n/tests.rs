@@ -237,6 +237,26 @@ fn with_a_time_to_live_what_expired_may_be_taken_away() {
     assert_eq!(step(28, &[(RowKind::Delete, row(1)), (RowKind::Insert, row(3))]), [(RowKind::Insert, 3)]);
 }
 
+#[test]
+fn equal_rows_stand_in_the_order_of_arrival_after_compaction() {
+    let mut operator = by_value(false, true, 2).build().unwrap();
+    let mut step = |rows: &[Row]| {
+        let changes: Vec<_> = rows.iter().map(|r| (RowKind::Insert, r.clone())).collect();
+        let mut out = Vec::new();
+        operator.push(0, batch(&changes, false), &mut out).unwrap();
+        operator.advance(&time(0), &mut out).unwrap();
+        out.iter().flat_map(|b| rows_of(b, true)).map(|(_, r, rank)| (r.3, rank)).collect::<Vec<_>>()
+    };
+    assert_eq!(step(&[(Some(1), Some(5), None, 1)]), [(1, 1)]);
+    // Each takes the place of another, so that most rows are dead in the end.
+    for from in 0..3 {
+        let rows: Vec<Row> = (0..4000).map(|i| row(-(from * 4000 + i))).collect();
+        step(&rows);
+    }
+    assert_eq!(step(&[(Some(1), Some(5), None, 2)]), [(2, 2)]);
+    assert_eq!(step(&[(Some(1), Some(5), None, 3)]), []);
+}
+
 /// A million rows in one partition, added and taken away in a random order, in steps.
 #[test]
 fn a_hot_partition_is_not_quadratic() {
