@@ -149,7 +149,7 @@ enum Slots {
 
 impl Slots {
     fn new(rows: usize, chunks: usize) -> Self {
-        if rows < chunks { Slots::Few(HashMap::new()) } else { Slots::All(vec![usize::MAX; chunks]) }
+        if rows.saturating_mul(64) < chunks { Slots::Few(HashMap::new()) } else { Slots::All(vec![usize::MAX; chunks]) }
     }
 
     fn of(&mut self, chunk: usize) -> &mut usize {

@@ -86,6 +86,25 @@ fn rows_are_found_by_number() {
 }
 
 #[test]
+fn a_few_rows_of_many_chunks() {
+    let numbers = |ids: &[i64]| {
+        let a: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
+        RecordBatch::try_from_iter([("a", a)]).unwrap()
+    };
+    let mut store = row_store(numbers(&[]).schema());
+    for chunk in 0..300 {
+        store.append(&numbers(&(chunk * 2048..(chunk + 1) * 2048).collect::<Vec<_>>())).unwrap();
+    }
+    for ids in [&[614_399, 5, 300_000, 6][..], &[2048], &[]] {
+        let expected = numbers(&ids.iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+        assert_eq!(store.take(ids).unwrap(), expected);
+        let at: Vec<u32> = (0..ids.len() as u32).collect();
+        assert_eq!(store.equal(ids, &expected, &at).unwrap(), vec![true; ids.len()]);
+    }
+    assert!(store.take(&[1, 614_400]).is_err());
+}
+
+#[test]
 fn keys_have_one_number_each() {
     for seed in 0..40 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
