@@ -31,7 +31,7 @@ pub fn keyed(relations: &[Relation], rng: &mut Random) -> Drawn {
             if rng.random_bool(0.5) {
                 sets.push(Vec::new());
             }
-            Sets::Sets(sets)
+            Sets::Listed(sets)
         }
     };
     for (i, key) in select.group.iter().enumerate() {

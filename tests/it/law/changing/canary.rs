@@ -24,7 +24,7 @@ enum Wrong {
     /// Takes a batch of one row twice.
     Doubles,
     /// Lets a row that goes come.
-    WrongSign,
+    TurnsSign,
     /// Hands out no state.
     Forgets,
 }
@@ -53,7 +53,7 @@ impl Faulty {
                 let left = (0..kinds.len()).filter(|i| *i != gone).map(|i| i as u32);
                 batch.take(&UInt32Array::from_iter_values(left))
             }
-            Wrong::WrongSign => {
+            Wrong::TurnsSign => {
                 let turned = |(i, kind): (usize, &RowKind)| if i == gone { RowKind::Insert } else { *kind };
                 let kinds = kinds.iter().enumerate().map(turned).collect();
                 Ok(ChangeBatch { kinds: Some(kinds), ..batch })
@@ -108,7 +108,7 @@ fn spoiled(case: &Case, operator: &str, wrong: Wrong) -> Case {
 /// Whether there is anything for a fault to do.
 fn applies(wrong: Wrong, operator: &str, case: &Case) -> bool {
     match wrong {
-        Wrong::DropsRetraction | Wrong::WrongSign => case.changes_at(operator),
+        Wrong::DropsRetraction | Wrong::TurnsSign => case.changes_at(operator),
         // A row that comes again under its key is no fault.
         Wrong::Doubles => !["ChangelogNormalize", "Deduplicate"].contains(&operator),
         Wrong::Forgets => !STEPWISE.contains(&operator),
@@ -126,7 +126,7 @@ fn faulty_operators_are_noticed() {
     by_operator.retain(|operator, _| !PASSING.contains(&operator.as_str()));
     let mut noticed = 0;
     for (operator, cases) in by_operator {
-        for wrong in [Wrong::DropsRetraction, Wrong::Doubles, Wrong::WrongSign, Wrong::Forgets] {
+        for wrong in [Wrong::DropsRetraction, Wrong::Doubles, Wrong::TurnsSign, Wrong::Forgets] {
             let cases: Vec<&Case> = cases.iter().filter(|case| applies(wrong, &operator, case)).take(60).collect();
             if cases.len() < 10 {
                 continue;

@@ -31,7 +31,7 @@ use crate::law::rows::{difference, rows};
 const FOLLOWING: &[&str] = &["OverAggregate", "Deduplicate", "Sort"];
 
 /// Each family of the other laws has so many cases fewer.
-const TIMES: u64 = 20;
+const TIMES: u64 = 70;
 
 /// A script that has been planned, and its input.
 #[derive(Clone)]
@@ -169,15 +169,13 @@ impl Case {
                 relations.push(planning.view(place, drawn)?);
             }
         }
-        let text = queries.last().map(Query::to_string).unwrap_or_default();
-        let plan = planning.plan(&text)?;
-        let circuit = planning.compile(&plan)?;
-        let log = |t: &Table| {
-            let schema = Arc::clone(&planning.session.table(&t.name).unwrap().descriptor.schema);
-            (t.name.clone(), t.log(&schema, &mut rng))
-        };
-        let logs = tables.iter().map(log).collect();
-        Ok(Self { tables, queries, logs, plan, circuit, seed })
+        planning.case(tables, queries, &mut rng, seed)
+    }
+
+    /// A query over the tables, with random changelogs.
+    pub fn fixed(tables: Vec<Table>, query: &str, seed: u64) -> Result<Self, String> {
+        let planning = Planning::new(&tables)?;
+        planning.case(tables, vec![Query::Text(query.into())], &mut Random::seed_from_u64(seed), seed)
     }
 
     /// The operators that run.
@@ -365,6 +363,19 @@ impl Case {
 }
 
 impl Planning {
+    /// A case of the last query, the others being views that have been declared.
+    fn case(mut self, tables: Vec<Table>, queries: Vec<Query>, rng: &mut Random, seed: u64) -> Result<Case, String> {
+        let text = queries.last().map(Query::to_string).unwrap_or_default();
+        let plan = self.plan(&text)?;
+        let circuit = self.compile(&plan)?;
+        let log = |t: &Table| {
+            let schema = Arc::clone(&self.session.table(&t.name).unwrap().descriptor.schema);
+            (t.name.clone(), t.log(&schema, rng))
+        };
+        let logs = tables.iter().map(log).collect();
+        Ok(Case { tables, queries, logs, plan, circuit, seed })
+    }
+
     /// Declares a view, and says what can be read of it.
     fn view(&mut self, place: usize, drawn: Drawn) -> Result<Relation, String> {
         let name = view_name(place);

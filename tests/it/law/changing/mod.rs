@@ -6,6 +6,7 @@ mod case;
 mod check;
 mod expr;
 mod grammar;
+mod known;
 mod query;
 mod ranks;
 mod reference;

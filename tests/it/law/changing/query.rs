@@ -10,6 +10,8 @@ pub enum Query {
     Set(&'static str, Vec<Select>),
     /// A query over one that ranks: the columns, the inner query, the condition on the rank.
     Ranked(Vec<Item>, Select, String),
+    /// As it stands.
+    Text(String),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -36,7 +38,7 @@ pub enum Sets {
     Rollup,
     Cube,
     /// Sets of keys by their places.
-    Sets(Vec<Vec<usize>>),
+    Listed(Vec<Vec<usize>>),
 }
 
 /// A column of the result.
@@ -67,6 +69,7 @@ impl Query {
             Query::Select(select) => &select.items,
             Query::Set(_, parts) => &parts[0].items,
             Query::Ranked(items, ..) => items,
+            Query::Text(_) => return Vec::new(),
         };
         items.iter().map(|i| i.inexact).collect()
     }
@@ -74,6 +77,7 @@ impl Query {
     /// The same a little simpler, in ways that may or may not have a meaning.
     pub fn simpler(&self) -> Vec<Query> {
         match self {
+            Query::Text(_) => Vec::new(),
             Query::Select(select) => select.simpler().into_iter().map(Query::Select).collect(),
             Query::Set(op, parts) => {
                 let mut found: Vec<Query> = parts.iter().cloned().map(Query::Select).collect();
@@ -144,7 +148,7 @@ impl Select {
             });
         }
         for (i, source) in self.from.iter().enumerate() {
-            if source.join != "" && source.join != "JOIN" && source.join != "CROSS JOIN" {
+            if !source.join.is_empty() && source.join != "JOIN" && source.join != "CROSS JOIN" {
                 with(&|s| s.from[i].join = "JOIN");
             }
             for on in without_each(&source.on) {
@@ -170,6 +174,7 @@ fn without_each<T: Clone>(list: &[T]) -> Vec<Vec<T>> {
 impl Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Query::Text(text) => f.write_str(text),
             Query::Select(select) => select.fmt(f),
             Query::Set(op, parts) => {
                 let parts: Vec<String> = parts.iter().map(Select::to_string).collect();
@@ -208,7 +213,7 @@ impl Display for Select {
             Sets::Plain => clause(f, " GROUP BY ", &self.group, ", ")?,
             Sets::Rollup => write!(f, " GROUP BY ROLLUP({})", self.group.join(", "))?,
             Sets::Cube => write!(f, " GROUP BY CUBE({})", self.group.join(", "))?,
-            Sets::Sets(sets) => {
+            Sets::Listed(sets) => {
                 let key = |i: &usize| self.group.get(*i).cloned();
                 let sets =
                     sets.iter().map(|s| format!("({})", s.iter().filter_map(key).collect::<Vec<_>>().join(", ")));

@@ -76,6 +76,17 @@ pub enum Mode {
     Upsert,
 }
 
+impl Mode {
+    /// What is written in WITH.
+    fn option(self) -> &'static str {
+        match self {
+            Mode::Append => "",
+            Mode::Retract => ", 'changelog.mode' = 'retract'",
+            Mode::Upsert => ", 'changelog.mode' = 'upsert'",
+        }
+    }
+}
+
 /// What the watermark of a timed table is behind its times, in milliseconds: more than its rows ever are.
 const DELAY: i64 = 10_000;
 
@@ -123,13 +134,17 @@ impl Table {
         if mode == Mode::Upsert || (unique && rng.random_bool(0.5)) {
             columns.push("PRIMARY KEY (id) NOT ENFORCED".into());
         }
-        let option = match mode {
-            Mode::Append => "",
-            Mode::Retract => ", 'changelog.mode' = 'retract'",
-            Mode::Upsert => ", 'changelog.mode' = 'upsert'",
-        };
+        let option = mode.option();
         let ddl = format!("CREATE TABLE {name} ({}) WITH ('connector' = 'channel'{option})", columns.join(", "));
         Self { name: name.into(), ddl, unique, mode, timed, size }
+    }
+
+    /// A table of few columns: `id`, a number and a text that may be NULL.
+    pub fn fixed(name: &str, mode: Mode) -> Self {
+        let key = if mode == Mode::Upsert { ", PRIMARY KEY (id) NOT ENFORCED" } else { "" };
+        let columns = format!("id BIGINT NOT NULL, n BIGINT, x STRING{key}");
+        let ddl = format!("CREATE TABLE {name} ({columns}) WITH ('connector' = 'channel'{})", mode.option());
+        Self { name: name.into(), ddl, unique: true, mode, timed: false, size: 20 }
     }
 
     /// A changelog for the columns that the connector gives.
