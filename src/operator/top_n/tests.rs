@@ -236,6 +236,9 @@ fn with_a_time_to_live_what_expired_may_be_taken_away() {
     assert_eq!(step(9, &[(RowKind::Insert, row(2))]), [(RowKind::Insert, 2)]);
     assert_eq!(step(18, &[(RowKind::Delete, row(2))]), [(RowKind::Delete, 2)]);
     assert_eq!(step(28, &[(RowKind::Delete, row(1)), (RowKind::Insert, row(3))]), [(RowKind::Insert, 3)]);
+    // Rows that are not even known.
+    assert_eq!(step(29, &[(RowKind::Delete, row(8)), (RowKind::Insert, row(4))]), [(RowKind::Insert, 4)]);
+    assert_eq!(step(30, &[(RowKind::Insert, row(8))]), [(RowKind::Insert, 8)]);
 }
 
 #[test]
