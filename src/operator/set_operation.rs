@@ -96,9 +96,7 @@ impl Operator for SetOperation {
 
     fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
         let now = time.processing_time;
-        for side in &mut self.sides {
-            side.expiry.expired(now).iter().for_each(|row| side.counts[*row as usize] = 0);
-        }
+        self.expire(now);
         let mut touched = Vec::new();
         for side in [0, 1] {
             let from = touched.len();
@@ -159,6 +157,20 @@ impl SetOperation {
         self.given.resize(self.rows.len(), 0);
         self.sides.iter_mut().for_each(|s| s.counts.resize(self.rows.len(), 0));
         Ok(ids)
+    }
+
+    /// Lets go of counts that no row has touched for too long. A row of which nothing is left begins anew.
+    fn expire(&mut self, now: i64) {
+        for side in [0, 1] {
+            let Side { counts, expiry, .. } = &mut self.sides[side];
+            let expired = expiry.expired(now);
+            expired.iter().for_each(|row| counts[*row as usize] = 0);
+            for row in expired {
+                if !self.is_live(row) {
+                    self.given[row as usize] = 0;
+                }
+            }
+        }
     }
 
     fn is_live(&self, row: u32) -> bool {
@@ -296,6 +308,23 @@ mod tests {
         match step(less.as_mut(), 0, &[-7], &[]) {
             Err(Error::Execution(message)) => assert!(message.contains("a = 7"), "{message}"),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_expired_begins_anew() {
+        for restored in [false, true] {
+            let factory = factory(SetKind::Except, Some(10));
+            let mut less = factory.build().unwrap();
+            assert_eq!(step(less.as_mut(), 0, &[1, 2], &[]).unwrap(), [1, 2]);
+            assert!(step(less.as_mut(), 5, &[], &[3]).unwrap().is_empty());
+            assert_eq!(step(less.as_mut(), 12, &[4], &[]).unwrap(), [4]);
+            if restored {
+                let tables = less.snapshot().unwrap();
+                less = factory.build().unwrap();
+                less.restore(tables).unwrap();
+            }
+            assert_eq!(step(less.as_mut(), 13, &[1], &[2]).unwrap(), [1], "restored: {restored}");
         }
     }
 

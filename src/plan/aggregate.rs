@@ -198,7 +198,7 @@ pub(super) fn prepare(
     if exprs.len() > before.fields().len() {
         let projection = exprs.iter().map(|e| physical(e, input_schema)).collect::<Result<Vec<_>>>()?;
         let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let notes = NodeNotes { detail: "keys".into(), ..compiler.circuit.node(node).notes.clone() };
+        let notes = NodeNotes { detail: "keys".into(), bound: None, ..compiler.circuit.node(node).notes.clone() };
         let calc = Calc::try_new(&before, None, projection, Arc::clone(&schema))?;
         node = compiler.operator(calc, vec![node], schema, notes);
     }
@@ -224,8 +224,15 @@ fn expand(
         .iter()
         .map(|s| GroupingSet { masked: s.masked.iter().map(|k| keys[*k]).collect(), id: s.id.clone() })
         .collect();
-    keys.push(schema.fields().len() - 1);
-    let notes = NodeNotes { detail: format!("{} grouping sets", sets.len()), ..before.notes.clone() };
+    let id = schema.fields().len() - 1;
+    keys.push(id);
+    let notes = NodeNotes {
+        detail: format!("{} grouping sets", sets.len()),
+        // Each row stands there once for each set.
+        keys: before.notes.keys.iter().map(|key| key.iter().copied().chain([id]).collect()).collect(),
+        bound: None,
+        ..before.notes.clone()
+    };
     Ok((compiler.operator(Expand::new(sets, Arc::clone(&schema)), vec![node], schema, notes), keys))
 }
 

@@ -1,6 +1,6 @@
 //! State time-to-live.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use super::Remap;
 
@@ -12,11 +12,15 @@ pub struct Expiry {
     ttl: Option<i64>,
     /// By entry: when it was written; [`NEVER`] where it was not, or has been told of.
     written: Vec<i64>,
-    /// What was written when, in the order of time. What was written again later stands in it twice.
-    queue: VecDeque<(i64, Vec<u32>)>,
+    /// What was written when. What was written again later stands in it more than once, until that is most of it.
+    queue: BTreeMap<i64, Vec<u32>>,
+    /// How many stand in `queue`.
+    queued: usize,
 }
 
 const NEVER: i64 = i64::MIN;
+/// With fewer in the queue it is not asked which stand in it in vain.
+const PRUNE_FROM: usize = 4096;
 
 impl Expiry {
     /// Entries expire `ttl` milliseconds after they were last written; never, if that is `None`.
@@ -35,21 +39,37 @@ impl Expiry {
         if self.written.len() <= *last as usize {
             self.written.resize(*last as usize + 1, NEVER);
         }
-        ids.iter().for_each(|id| self.written[*id as usize] = now);
-        // Times go back only when a snapshot is restored.
-        let at = self.queue.partition_point(|(time, _)| *time < now);
-        match self.queue.get_mut(at) {
-            Some((time, known)) if *time == now => known.extend_from_slice(ids),
-            _ => self.queue.insert(at, (now, ids.to_vec())),
+        let at = self.queue.entry(now).or_default();
+        let before = at.len();
+        for id in ids {
+            if std::mem::replace(&mut self.written[*id as usize], now) != now {
+                at.push(*id);
+            }
         }
+        self.queued += at.len() - before;
+        if self.queued >= PRUNE_FROM && self.queued / 2 > self.written.len() {
+            self.prune();
+        }
+    }
+
+    /// Drops from the queue what was written again later.
+    fn prune(&mut self) {
+        let Self { written, queue, .. } = self;
+        queue.retain(|time, ids| {
+            ids.retain(|id| written.get(*id as usize) == Some(time));
+            ids.shrink_to_fit();
+            !ids.is_empty()
+        });
+        self.queued = self.queue.values().map(Vec::len).sum();
     }
 
     /// The entries that have expired by now, each told once.
     pub fn expired(&mut self, now: i64) -> Vec<u32> {
         let Some(ttl) = self.ttl else { return Vec::new() };
         let mut expired = Vec::new();
-        while self.queue.front().is_some_and(|(time, _)| time.saturating_add(ttl) <= now) {
-            let Some((time, ids)) = self.queue.pop_front() else { break };
+        while let Some(first) = self.queue.first_entry().filter(|e| e.key().saturating_add(ttl) <= now) {
+            let (time, ids) = first.remove_entry();
+            self.queued -= ids.len();
             for id in ids {
                 if let Some(written) = self.written.get_mut(id as usize).filter(|w| **w == time) {
                     *written = NEVER;
@@ -71,14 +91,15 @@ impl Expiry {
             return;
         }
         remap.apply(&mut self.written);
-        for (_, ids) in &mut self.queue {
+        for ids in self.queue.values_mut() {
             *ids = ids.iter().filter_map(|id| remap.get(*id)).collect();
         }
+        self.prune();
     }
 
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        self.written.capacity() * 8 + self.queue.iter().map(|(_, ids)| ids.capacity() * 4 + 32).sum::<usize>()
+        self.written.capacity() * 8 + self.queue.values().map(|ids| ids.capacity() * 4 + 32).sum::<usize>()
     }
 }
 
@@ -101,6 +122,28 @@ mod tests {
         expiry.touch(&[0], 50);
         expiry.touch(&[3], 40);
         assert_eq!(expiry.expired(51), [3]);
+    }
+
+    #[test]
+    fn what_is_touched_often_is_held_once() {
+        let mut expiry = Expiry::new(Some(1_000_000));
+        (0..100_000).for_each(|now| expiry.touch(&[0, 1], now));
+        assert!(expiry.bytes() < 1 << 18, "{} bytes", expiry.bytes());
+        expiry.touch(&[2], 100_001);
+        assert_eq!(expiry.expired(1_099_999), [0, 1]);
+        assert_eq!(expiry.expired(1_100_001), [2]);
+    }
+
+    #[test]
+    fn times_may_come_in_any_order() {
+        let mut expiry = Expiry::new(Some(10));
+        // As a snapshot tells them: by entry, not by time.
+        let count = 50_000;
+        for id in 0..count {
+            expiry.touch(&[id], i64::from(id) * 7919 % i64::from(count));
+        }
+        assert_eq!(expiry.expired(i64::from(count) / 2 + 9).len(), count as usize / 2);
+        assert_eq!(expiry.expired(i64::from(count) + 9).len(), count as usize / 2);
     }
 
     #[test]

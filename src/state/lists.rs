@@ -89,6 +89,11 @@ impl Lists {
         std::iter::successors(some(first), move |row| some(self.links[*row as usize].after))
     }
 
+    /// The last of a key's rows.
+    pub fn last(&self, key: u32) -> Option<u32> {
+        self.ends.get(key as usize).map(|e| e.last).filter(|row| *row != NONE)
+    }
+
     /// Follows rows to their new numbers. Those that were dropped must have been taken out before.
     pub fn remap_rows(&mut self, rows: &Remap) {
         let moved = |row: u32| rows.get(row).unwrap_or(NONE);
@@ -128,6 +133,7 @@ mod tests {
         lists.remove(1, 5);
         lists.remove(1, 1);
         assert_eq!((of(&lists, 0), of(&lists, 1)), (vec![0, 4], vec![3]));
+        assert_eq!((lists.last(0), lists.last(1), lists.last(7)), (Some(4), Some(3), None));
         lists.push(1, 5);
         lists.remap_rows(&Remap::keeping(6, |row| [0, 3, 4, 5].contains(&row)));
         assert_eq!((of(&lists, 0), of(&lists, 1)), (vec![0, 2], vec![1, 3]));

@@ -181,17 +181,25 @@ impl Multiset {
         incoming.entries.clear();
         incoming.fresh.clear();
         let same = equality(incoming.rows)?;
-        for (row, hash) in (0u32..).zip(&incoming.hashes) {
+        let Incoming { rows, hashes, entries, fresh, base } = incoming;
+        let mut index: HashTable<u32> = HashTable::new();
+        for (row, hash) in (0u32..).zip(hashes.iter()) {
             let candidates = self.index.iter_hash(*hash).copied();
             let candidates: Vec<u32> = candidates.filter(|e| self.hashes[*e as usize] == *hash).collect();
-            let equal = self.rows.equal(&candidates, incoming.rows, &vec![row; candidates.len()])?;
+            let equal = self.rows.equal(&candidates, rows, &vec![row; candidates.len()])?;
             let known = candidates.iter().zip(equal).find(|(_, equal)| *equal).map(|(entry, _)| *entry);
-            let repeated = || incoming.fresh.iter().position(|first| same(*first, row)).map(|i| i as u32);
-            let entry = known.or_else(|| Some(incoming.base + repeated()?)).unwrap_or_else(|| {
-                incoming.fresh.push(row);
-                incoming.base + incoming.fresh.len() as u32 - 1
+            if let Some(known) = known {
+                entries.push(known);
+                continue;
+            }
+            let first = index.find(*hash, |new| same(fresh[*new as usize], row)).copied();
+            let new = first.unwrap_or_else(|| {
+                let new = fresh.len() as u32;
+                fresh.push(row);
+                index.insert_unique(*hash, new, |new| hashes[fresh[*new as usize] as usize]);
+                new
             });
-            incoming.entries.push(entry);
+            entries.push(*base + new);
         }
         Ok(())
     }
@@ -266,7 +274,7 @@ impl Multiset {
         let remap = self.rows.compact()?;
         remap.apply(&mut self.hashes);
         remap.apply(&mut self.weights);
-        self.index.clear();
+        self.index = HashTable::with_capacity(self.hashes.len());
         for (entry, hash) in (0u32..).zip(&self.hashes) {
             self.index.insert_unique(*hash, entry, |e| self.hashes[*e as usize]);
         }

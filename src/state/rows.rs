@@ -1,5 +1,6 @@
 //! Rows by number, in columns.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
@@ -139,9 +140,29 @@ struct Located {
     places: Vec<(usize, usize)>,
 }
 
+/// For each chunk its place among those that are looked at, `usize::MAX` for the others. A look at a few rows must not cost as
+/// much as there are chunks.
+enum Slots {
+    All(Vec<usize>),
+    Few(HashMap<usize, usize>),
+}
+
+impl Slots {
+    fn new(rows: usize, chunks: usize) -> Self {
+        if rows.saturating_mul(64) < chunks { Slots::Few(HashMap::new()) } else { Slots::All(vec![usize::MAX; chunks]) }
+    }
+
+    fn of(&mut self, chunk: usize) -> &mut usize {
+        match self {
+            Slots::All(slots) => &mut slots[chunk],
+            Slots::Few(slots) => slots.entry(chunk).or_insert(usize::MAX),
+        }
+    }
+}
+
 impl MemoryRows {
     fn locate(&self, ids: &[u32]) -> Result<Located> {
-        let mut slots: Vec<usize> = vec![usize::MAX; self.chunks.len()];
+        let mut slots = Slots::new(ids.len(), self.chunks.len());
         let mut located = Located { chunks: Vec::new(), places: Vec::with_capacity(ids.len()) };
         let mut range = 0..0;
         let mut slot = 0;
@@ -151,11 +172,12 @@ impl MemoryRows {
                 let found = self.chunks.get(chunk).filter(|_| *id < self.next);
                 let found = found.ok_or_else(|| Error::internal("a row that is not in state"))?;
                 range = found.start..found.start + found.len() as u32;
-                if slots[chunk] == usize::MAX {
-                    slots[chunk] = located.chunks.len();
+                slot = *slots.of(chunk);
+                if slot == usize::MAX {
+                    slot = located.chunks.len();
+                    *slots.of(chunk) = slot;
                     located.chunks.push(chunk);
                 }
-                slot = slots[chunk];
             }
             located.places.push((slot, (id - range.start) as usize));
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use rand::{Rng, SeedableRng};
@@ -84,6 +86,25 @@ fn rows_are_found_by_number() {
 }
 
 #[test]
+fn a_few_rows_of_many_chunks() {
+    let numbers = |ids: &[i64]| {
+        let a: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
+        RecordBatch::try_from_iter([("a", a)]).unwrap()
+    };
+    let mut store = row_store(numbers(&[]).schema());
+    for chunk in 0..300 {
+        store.append(&numbers(&(chunk * 2048..(chunk + 1) * 2048).collect::<Vec<_>>())).unwrap();
+    }
+    for ids in [&[614_399, 5, 300_000, 6][..], &[2048], &[]] {
+        let expected = numbers(&ids.iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+        assert_eq!(store.take(ids).unwrap(), expected);
+        let at: Vec<u32> = (0..ids.len() as u32).collect();
+        assert_eq!(store.equal(ids, &expected, &at).unwrap(), vec![true; ids.len()]);
+    }
+    assert!(store.take(&[1, 614_400]).is_err());
+}
+
+#[test]
 fn keys_have_one_number_each() {
     for seed in 0..40 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -153,6 +174,30 @@ fn packed_keys_have_one_number_each() {
 }
 
 #[test]
+fn packed_keys_are_found_among_many() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+    let fields = [Field::new("a", DataType::Int64, true), Field::new("b", DataType::Int32, true)];
+    for width in [1, 2] {
+        let mut keys = Keys::try_new(Arc::new(Schema::new(fields[..width].to_vec()))).unwrap();
+        let mut model: HashMap<(i64, i32), u32> = HashMap::new();
+        let mut ids = Vec::new();
+        for round in 0..20 {
+            let rows = rng.random_range(1..3000);
+            let a: Vec<i64> = (0..rows).map(|_| rng.random_range(0..20_000)).collect();
+            let b: Vec<i32> = (0..rows).map(|_| if width == 1 { 0 } else { rng.random_range(0..3) }).collect();
+            let columns: Vec<ArrayRef> =
+                vec![Arc::new(Int64Array::from(a.clone())), Arc::new(Int32Array::from(b.clone()))];
+            keys.intern(&columns[..width], rows, &mut ids).unwrap();
+            for (key, id) in a.into_iter().zip(b).zip(&ids) {
+                let next = model.len() as u32;
+                assert_eq!(*model.entry(key).or_insert(next), *id, "round {round}");
+            }
+            assert_eq!(keys.len(), model.len());
+        }
+    }
+}
+
+#[test]
 fn without_columns_there_is_one_key() {
     let mut keys = Keys::try_new(Arc::new(Schema::empty())).unwrap();
     let mut ids = vec![7];
@@ -212,6 +257,24 @@ fn multisets_bear_colliding_hashes() {
     for seed in 0..60 {
         prove_multiset(seed, Multiset::new(schema()).with_hash_bits(seed % 4), false);
     }
+}
+
+/// 0.0 and -0.0 are different rows of one hash.
+#[test]
+fn zeros_of_both_signs_are_told_apart() {
+    let rows = |zero: f64| {
+        let a: ArrayRef = Arc::new(Int64Array::from_iter_values((0..8192).map(|i| i / 2)));
+        let sign = |i: usize| if i % 2 == 0 { zero } else { -zero };
+        let c: ArrayRef = Arc::new(Float64Array::from_iter_values((0..8192).map(sign)));
+        RecordBatch::try_from_iter([("a", a), ("c", c)]).unwrap()
+    };
+    let mut multiset = Multiset::new(rows(0.0).schema());
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    multiset.change(&rows(0.0), None, &mut first).unwrap();
+    multiset.change(&rows(-0.0), None, &mut second).unwrap();
+    assert_eq!((multiset.len(), multiset.entries()), (8192, 8192));
+    let swapped: Vec<u32> = second.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    assert_eq!(first, swapped);
 }
 
 #[test]

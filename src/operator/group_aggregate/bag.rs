@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub types: Vec<DataType>,
     /// How ORDER BY sorts by the last of the inputs.
     pub order: Vec<SortOptions>,
+    /// Whether a group's first and last row are all that the functions ask for.
+    pub ends: bool,
     /// Whether a row may be taken away that is not there.
     pub lenient: bool,
 }
@@ -69,12 +71,15 @@ impl Bag {
         self.live -= 1;
     }
 
-    /// The arguments of some groups' rows, and the group of each, as a place in `groups`; in the order that the functions
+    /// The arguments of those of some groups' rows that the functions ask for, and the group of each, as a place in `groups`; in the order that the functions
     /// want.
     fn arguments(&self, groups: &[u32]) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
         let (mut places, mut values) = (Vec::new(), Vec::new());
         for (place, group) in (0u32..).zip(groups) {
-            values.extend(self.by_group.iter(*group).map(|row| self.value_of[row as usize]));
+            match self.held.ends {
+                true => values.extend(self.ends(*group).map(|row| self.value_of[row as usize])),
+                false => values.extend(self.by_group.iter(*group).map(|row| self.value_of[row as usize])),
+            }
             places.resize(values.len(), place);
         }
         let columns = self.values.take(&values)?;
@@ -89,6 +94,13 @@ impl Bag {
         let sorted = lexsort_to_indices(&sort, None)?;
         let columns = columns.iter().map(|c| Ok(take(c, &sorted, None)?)).collect::<Result<_>>()?;
         Ok((places, columns))
+    }
+
+    /// A group's first row, and its last where that is another.
+    fn ends(&self, group: u32) -> impl Iterator<Item = u32> + use<> {
+        let first = self.by_group.iter(group).next();
+        let last = self.by_group.last(group).filter(|last| first != Some(*last));
+        first.into_iter().chain(last)
     }
 
     fn refresh(&mut self, groups: &[u32]) -> Result<()> {

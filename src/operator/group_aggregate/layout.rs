@@ -86,10 +86,13 @@ impl Kind {
 
 /// Whether one accumulator for each group is enough, which takes rows as they come.
 fn runs(function: &AggregateFunctionExpr, changing: bool) -> bool {
+    !changing && (function.order_bys().is_empty() || takes_one(function))
+}
+
+/// Whether a function takes one of its rows: the first or the last.
+fn takes_one(function: &AggregateFunctionExpr) -> bool {
     let implementation = function.fun().inner();
-    let keeps_best =
-        implementation.downcast_ref::<FirstValue>().is_some() || implementation.downcast_ref::<LastValue>().is_some();
-    !changing && (function.order_bys().is_empty() || keeps_best)
+    implementation.downcast_ref::<FirstValue>().is_some() || implementation.downcast_ref::<LastValue>().is_some()
 }
 
 /// Whether a function's own state grows with its rows, as far as can be told.
@@ -212,10 +215,28 @@ fn without_distinct(function: &AggregateFunctionExpr, schema: &Schema) -> Result
 /// One accumulator to be.
 enum Slot {
     Count(Kept),
-    Total { kept: Kept, data_type: DataType, functions: Vec<Arc<AggregateFunctionExpr>> },
-    Extreme { kept: Kept, data_type: DataType, ends: Vec<End> },
-    Running { kept: Kept, inputs: Vec<usize>, function: Arc<AggregateFunctionExpr> },
-    Bag { kept: Kept, inputs: Vec<usize>, order: Vec<SortOptions>, functions: Vec<Arc<AggregateFunctionExpr>> },
+    Total {
+        kept: Kept,
+        data_type: DataType,
+        functions: Vec<Arc<AggregateFunctionExpr>>,
+    },
+    Extreme {
+        kept: Kept,
+        data_type: DataType,
+        ends: Vec<End>,
+    },
+    Running {
+        kept: Kept,
+        inputs: Vec<usize>,
+        function: Arc<AggregateFunctionExpr>,
+    },
+    Bag {
+        kept: Kept,
+        inputs: Vec<usize>,
+        order: Vec<SortOptions>,
+        ends: bool,
+        functions: Vec<Arc<AggregateFunctionExpr>>,
+    },
 }
 
 /// Accumulators to be, and which aggregate is which of their columns.
@@ -294,7 +315,7 @@ impl Slots {
 
     fn other(
         &mut self,
-        wanted: Kept,
+        mut wanted: Kept,
         inputs: Vec<usize>,
         function: &Arc<AggregateFunctionExpr>,
         changing: bool,
@@ -304,15 +325,20 @@ impl Slots {
             return self.push(Slot::Running { kept: wanted, inputs, function });
         }
         let sorted: Vec<SortOptions> = function.order_bys().iter().map(|s| s.options).collect();
+        let one = takes_one(&function) && sorted.is_empty();
+        if one && function.ignore_nulls() {
+            // Else the one could stand behind any number of NULLs.
+            wanted.valid = inputs[..1].to_vec();
+        }
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if let Slot::Bag { kept, inputs: known, order, functions } = slot
-                && (&*kept, &*known, &*order) == (&wanted, &inputs, &sorted)
+            if let Slot::Bag { kept, inputs: known, order, ends, functions } = slot
+                && (&*kept, &*known, &*order, *ends) == (&wanted, &inputs, &sorted, one)
             {
                 functions.push(function);
                 return (index, functions.len() - 1);
             }
         }
-        self.push(Slot::Bag { kept: wanted, inputs, order: sorted, functions: vec![function] })
+        self.push(Slot::Bag { kept: wanted, inputs, order: sorted, ends: one, functions: vec![function] })
     }
 
     /// Makes the accumulators; notes for each aggregate its column, counted from `next` on.
@@ -361,12 +387,12 @@ impl Slot {
             Slot::Running { kept, inputs, function } => {
                 Box::new(Running::try_new(kept, inputs, Function::new(function))?)
             }
-            Slot::Bag { kept, inputs, order, functions } => {
+            Slot::Bag { kept, inputs, order, ends, functions } => {
                 let sorted = functions.first().map_or(&[][..], |f| f.order_bys());
                 let exprs = functions.iter().take(1).flat_map(|f| f.expressions());
                 let exprs = exprs.chain(sorted.iter().map(|s| Arc::clone(&s.expr)));
                 let types = exprs.map(|e| Ok(e.data_type(setting.schema)?)).collect::<Result<Vec<_>>>()?;
-                let held = Held { kept, inputs, types, order, lenient };
+                let held = Held { kept, inputs, types, order, ends, lenient };
                 Box::new(Bag::try_new(held, functions.into_iter().map(Function::new).collect())?)
             }
         })

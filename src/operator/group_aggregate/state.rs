@@ -11,7 +11,8 @@ use super::accumulate::Part;
 use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
 
-/// A row for each group: its key, how many rows it has, when it was written (0 without a TTL), and each accumulator's columns.
+/// A row for each group: its key, how many rows it has, when it was written (of no meaning without a TTL), and each
+/// accumulator's columns.
 const GROUPS: &str = "groups";
 /// What accumulators hold any number of for a group: its key, the number of the part, and the columns of all parts, of which
 /// those of the row's own part are set.

@@ -7,7 +7,8 @@ use super::{Join, JoinKind, Role};
 use crate::Result;
 use crate::change::RowKind;
 
-/// What a step changed of which keys are there at all.
+/// What a step changed of which keys are there at all. Kept from step to step for its memory, which is as large as all keys.
+#[derive(Default)]
 pub(super) struct Presence {
     /// Keys that came to be there, or ceased to be, on each side.
     flipped: [Vec<u32>; 2],
@@ -18,16 +19,21 @@ pub(super) struct Presence {
 }
 
 /// What `NOT IN` asks of the whole right side.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Whole {
     Empty,
     HasNull,
+    #[default]
     Other,
 }
 
 impl Presence {
-    pub fn before(right: Whole) -> Self {
-        Self { flipped: Default::default(), is_flipped: Default::default(), before: right }
+    /// Begins a step.
+    pub fn begin(&mut self, right: Whole) {
+        self.before = right;
+        for (flipped, is_flipped) in self.flipped.iter_mut().zip(&mut self.is_flipped) {
+            flipped.drain(..).for_each(|key| is_flipped[key as usize] = false);
+        }
     }
 
     /// Notes which of a side's changed keys are there, before its changes are put into the lists, to find those that flip.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
+use self::alone::Presence;
 use self::output::Layout;
 use self::side::{Shape, Side};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
@@ -166,6 +167,7 @@ impl OperatorFactory for JoinFactory {
             keys: Keys::try_new(Arc::new(key_schema))?,
             sides,
             pending: [Vec::new(), Vec::new()],
+            presence: Presence::default(),
             check_keys_at: CHECK_KEYS_FROM,
             null_key: None,
         }))
@@ -191,6 +193,7 @@ struct Join {
     sides: [Side; 2],
     /// What the step brought so far.
     pending: [Vec<ChangeBatch>; 2],
+    presence: Presence,
     /// With so many keys it is asked which are still needed.
     check_keys_at: usize,
     /// Of [`JoinKind::NotIn`]: the number of the right side's NULL.

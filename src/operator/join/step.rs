@@ -15,7 +15,8 @@ impl Join {
         if self.pending.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let mut presence = Presence::before(self.whole());
+        let mut presence = std::mem::take(&mut self.presence);
+        presence.begin(self.whole());
         self.collect(0)?;
         self.collect(1)?;
         // Whether a side's keys are there matters to the other side's rows.
@@ -32,6 +33,7 @@ impl Join {
         for side in [0, 1] {
             self.stand_alone(side, &presence, &mut touched, &mut output)?;
         }
+        self.presence = presence;
         // Where both sides change, one row more and one fewer to meet can come to the same.
         let both = self.sides.iter().all(|s| s.delta.len() > 0);
         if (self.layout.ambiguous || both) && !output.removed.is_empty() && !output.added.is_empty() {

@@ -74,6 +74,30 @@ fn many_changes_of_one_group() {
     assert_eq!(operator.stats().state_rows, 0);
 }
 
+/// A step with one row looks at one row, however many the group has.
+#[test]
+fn the_first_and_the_last_of_many() {
+    const ROWS: i64 = 20_000;
+    let mut operator = built(&["first_value v", "last_value v"], None);
+    let mut given = |kind, number: i64| {
+        let out = step(&mut operator, 0, vec![changes(&[7], &[number], kind)]).unwrap();
+        folded(&[out.into_iter().map(|b| additions(&b)).collect()]).remove(&7)
+    };
+    for number in 0..ROWS {
+        assert_eq!(given(RowKind::Insert, number), Some(vec![0, number]));
+    }
+    for number in 0..ROWS - 1 {
+        assert_eq!(given(RowKind::Delete, number), Some(vec![number + 1, ROWS - 1]));
+    }
+    assert_eq!(given(RowKind::Delete, ROWS - 1), None);
+}
+
+/// The rows of a batch that come.
+fn additions(batch: &ChangeBatch) -> ChangeBatch {
+    let comes = |row| batch.kind(row).is_addition();
+    batch.filter(&(0..batch.num_rows()).map(|row| Some(comes(row))).collect()).unwrap()
+}
+
 #[test]
 fn dead_groups_are_let_go() {
     let mut operator = built(&["count *", "max v", "count distinct v", "listagg s ,", "sum d"], None);

@@ -178,6 +178,16 @@ fn plans_tell_what_bounds_the_state() {
 }
 
 #[test]
+fn plans_tell_of_rows_on_their_way_into_groups() {
+    let sums = "(SELECT auction, SUM(price) AS n FROM bids GROUP BY auction)";
+    let computed = plan(&format!("SELECT auction % 10, MAX(n) FROM {sums} GROUP BY auction % 10"));
+    assert_eq!(computed.matches("one row per distinct (auction)").count(), 1, "{computed}");
+    let sets = plan(&format!("SELECT auction, n, COUNT(*) FROM {sums} GROUP BY ROLLUP (auction, n)"));
+    assert!(sets.contains("upsert by (auction, __grouping_id)"), "{sets}");
+    assert_eq!(sets.matches("one row per distinct (auction)").count(), 1, "{sets}");
+}
+
+#[test]
 fn groups_that_nobody_touches_are_forgotten() {
     let options = CompileOptions { state_ttl: Some(1000), ..CompileOptions::default() };
     let one: &[Bid] = &[(Some(1), Some("ann"), Some(10))];
