@@ -165,7 +165,7 @@ fn check_frame(frame: &WindowFrame) -> Result<()> {
 }
 
 /// Whether rows reach a node in an order that the tables' own rows define: whatever the steps, and however many workers.
-fn arrives_in_order(circuit: &Circuit, node: NodeId) -> bool {
+pub(super) fn arrives_in_order(circuit: &Circuit, node: NodeId) -> bool {
     let node = circuit.node(node);
     match &node.kind {
         NodeKind::Source(_) => true,
