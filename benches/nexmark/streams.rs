@@ -84,10 +84,13 @@ pub fn memory(reads: &[(&str, &[&str])], events: u64) -> Vec<(&'static str, Arc<
     read.map(make).collect()
 }
 
+/// A table's name and its batches, one a step.
+type Stream = (&'static str, Arc<[RecordBatch]>);
+
 /// `'connector' = 'streams'`.
 #[derive(Debug)]
 pub struct Streams {
-    memory: Option<Vec<(&'static str, Arc<[RecordBatch]>)>>,
+    memory: Option<Vec<Stream>>,
     events: u64,
     step_batches: usize,
     /// What the last job read of each stream.

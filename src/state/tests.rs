@@ -264,7 +264,7 @@ fn multisets_bear_colliding_hashes() {
 fn zeros_of_both_signs_are_told_apart() {
     let rows = |zero: f64| {
         let a: ArrayRef = Arc::new(Int64Array::from_iter_values((0..8192).map(|i| i / 2)));
-        let sign = |i: usize| if i % 2 == 0 { zero } else { -zero };
+        let sign = |i: usize| if i.is_multiple_of(2) { zero } else { -zero };
         let c: ArrayRef = Arc::new(Float64Array::from_iter_values((0..8192).map(sign)));
         RecordBatch::try_from_iter([("a", a), ("c", c)]).unwrap()
     };

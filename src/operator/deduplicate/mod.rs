@@ -1,7 +1,7 @@
 //! Deduplication: of each key the first or the last row, by rowtime or by arrival, over rows that only come.
 //!
-//! The [`first`] row by rowtime goes out when the watermark reaches it, as a row that only comes; rows behind the watermark are
-//! late. The first to arrive goes out at once. The [`last`] row goes out at once and is updated; a row that is late is as good
+//! The `first` row by rowtime goes out when the watermark reaches it, as a row that only comes; rows behind the watermark are
+//! late. The first to arrive goes out at once. The `last` row goes out at once and is updated; a row that is late is as good
 //! as any other.
 
 mod first;

@@ -1,10 +1,10 @@
 //! Top-N: of each partition the rows at a range of places in an order, kept up to date.
 //!
-//! Over rows that only come ([`append`]) no more rows are kept than are asked for: one that does not get among them never
-//! will. Over rows that come and go ([`changing`]) all are kept, as the next may be needed any time. Either way rows are
-//! numbers into state in columns; what stands in order are their encoded keys ([`order`], [`sorted`]). A step's changes are
-//! the difference between a partition's places before and after it, for the partitions that it touched ([`places`]).
-//! Where partitions are of windows ([`windowed`]), each goes out once, when its window closes.
+//! Over rows that only come (`append`) no more rows are kept than are asked for: one that does not get among them never
+//! will. Over rows that come and go (`changing`) all are kept, as the next may be needed any time. Either way rows are
+//! numbers into state in columns; what stands in order are their encoded keys (`order`, `sorted`). A step's changes are
+//! the difference between a partition's places before and after it, for the partitions that it touched (`places`).
+//! Where partitions are of windows (`windowed`), each goes out once, when its window closes.
 //!
 //! Rows that the order does not tell apart stand in the order of their arrival where rows only come, straight from a table.
 //! Elsewhere what arrived when depends on how the input was cut into steps, and on the workers: such rows stand in the order of
