@@ -8,6 +8,7 @@ use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
+use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::scan::Scans;
@@ -259,7 +260,9 @@ impl Compiler {
             return Ok(input);
         }
         let schema = typed(schema, &projection, &before)?;
-        let notes = calc_notes(self.circuit.node(input), &taken, condition, exprs);
+        let mut notes = calc_notes(self.circuit.node(input), &taken, condition, exprs);
+        let told_apart: Vec<Option<usize>> = projection.iter().map(|e| told_apart(e, &before)).collect();
+        notes.keys = keys_of(&self.circuit.node(input).notes, &told_apart);
         let calc = Calc::try_new(&before, condition_expr, projection, Arc::clone(&schema))?;
         Ok(self.operator(calc, vec![input], schema, notes))
     }
@@ -477,9 +480,26 @@ fn calc_notes(input: &Node, taken: &[Option<usize>], condition: Option<&Expr>, e
     }
     let computed = exprs.iter().enumerate().filter(|(_, e)| is_proctime(e)).map(|(i, _)| i);
     let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
-    let place_all = |key: &Vec<usize>| key.iter().map(|c| places(*c).next()).collect::<Option<Vec<_>>>();
-    let keys = before.keys.iter().filter_map(place_all).collect();
     let all_kept = taken.iter().flatten().collect::<BTreeSet<_>>().len() == width;
     let net = before.net && all_kept;
-    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys, net, bound: None }
+    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys: Vec::new(), net, bound: None }
+}
+
+/// The keys of its input that a projection keeps; for each of its columns the input's whose values it tells apart.
+fn keys_of(before: &NodeNotes, told_apart: &[Option<usize>]) -> Vec<Vec<usize>> {
+    let place = |column: &usize| told_apart.iter().position(|t| *t == Some(*column));
+    before.keys.iter().filter_map(|key| key.iter().map(place).collect()).collect()
+}
+
+/// The column whose values an expression tells apart: itself, or a whole number as one of another width, which fails where
+/// it does not fit.
+fn told_apart(expr: &Arc<dyn PhysicalExpr>, input: &Schema) -> Option<usize> {
+    let is_whole = |e: &Arc<dyn PhysicalExpr>| e.data_type(input).is_ok_and(|t| t.is_integer());
+    match expr.downcast_ref::<CastExpr>() {
+        Some(cast) if !cast.cast_options().safe && is_whole(expr) && is_whole(cast.expr()) => {
+            told_apart(cast.expr(), input)
+        }
+        Some(_) => None,
+        None => column_index(expr),
+    }
 }

@@ -60,7 +60,7 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     // Else they are left to a physical planner, which is not ours.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let context = OptimizerContext::new_with_config_options(Arc::new(config)).without_query_execution_start_time();
-    let plan = subquery::complete_in(set_operation::rewrite(plan)?)?;
+    let plan = subquery::name_compared(subquery::complete_in(set_operation::rewrite(plan)?)?)?;
     let plan = global::hold(subquery::assert_single_rows(plan)?)?;
     Ok(global::release(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)?)
 }

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion_common::DFSchema;
 use datafusion_expr::expr::{NullTreatment, WindowFunction, WindowFunctionParams};
 use datafusion_expr::logical_plan::Window;
-use datafusion_expr::{Expr, WindowFrame, WindowFrameBound};
+use datafusion_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::PhysicalSortExpr;
 use datafusion_physical_expr::expressions::Column;
@@ -141,9 +141,17 @@ fn time_of(notes: &NodeNotes, inputs: &Inputs<'_>, params: &WindowFunctionParams
     })
 }
 
-/// Refuses frames that end before they begin.
+/// Refuses frames that end before they begin, and those that count more rows than can be counted.
 fn check_frame(frame: &WindowFrame) -> Result<()> {
     use WindowFrameBound::{CurrentRow, Following, Preceding};
+    let is_countable = |bound: &WindowFrameBound| match bound {
+        Preceding(n) | Following(n) if frame.units == WindowFrameUnits::Rows => n.cast_to(&DataType::Int64).is_ok(),
+        _ => true,
+    };
+    if !is_countable(&frame.start_bound) || !is_countable(&frame.end_bound) {
+        let message = format!("the window frame {frame} counts more rows than {}", i64::MAX);
+        return Err(Error::Execution(message));
+    }
     let fits = match (&frame.start_bound, &frame.end_bound) {
         (Following(_), Preceding(_) | CurrentRow) | (CurrentRow, Preceding(_)) => false,
         (Preceding(start), Preceding(end)) => !end.is_null() && (start.is_null() || start >= end),
@@ -157,7 +165,7 @@ fn check_frame(frame: &WindowFrame) -> Result<()> {
 }
 
 /// Whether rows reach a node in an order that the tables' own rows define: whatever the steps, and however many workers.
-fn arrives_in_order(circuit: &Circuit, node: NodeId) -> bool {
+pub(super) fn arrives_in_order(circuit: &Circuit, node: NodeId) -> bool {
     let node = circuit.node(node);
     match &node.kind {
         NodeKind::Source(_) => true,
@@ -238,6 +246,8 @@ impl Over<'_> {
             // A row's results may change when its time has long passed.
             rowtimes: Vec::new(),
             windows: Vec::new(),
+            // Of a key a row may go from one partition and come in another, which is one update.
+            net: before.notes.keys.is_empty(),
             bound: Some(format!("unbounded: grows with rows of the input{}", ttl::shown(self.ttl))),
             ..before.notes.clone()
         };

@@ -11,6 +11,7 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
+use super::over::arrives_in_order;
 use super::{ttl, windowed};
 use crate::Result;
 use crate::change::WallClock;
@@ -218,6 +219,7 @@ pub(super) fn top_n(
 ) -> Result<NodeId> {
     let width = input_schema.fields().len();
     let Prepared { node, partition, order } = prepare(compiler, input, input_schema, ordered)?;
+    let by_content = !arrives_in_order(&compiler.circuit, node);
     let node = compiler.exchange(node, partition.clone());
     let before = compiler.circuit.node(node);
     let wide = Arc::clone(&before.schema);
@@ -229,14 +231,12 @@ pub(super) fn top_n(
     let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
     let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
     let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
-    let one = ordered.range.0 == ordered.range.1;
     let appends = windows.is_some() || kept.is_some_and(Keep::is_first);
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
         changelog: if appends { Changelog::Append } else { Changelog::Retract },
+        net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        // An equal row may take the place of another, and a key go from one place and come at another.
-        net: !ranked && if changing { one || before.notes.keys.is_empty() } else { ordered.range.0 == 1 },
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
         ..passed(&before.notes, width)
     };
@@ -250,8 +250,9 @@ pub(super) fn top_n(
         None => {
             let range = ordered.range;
             let ttl = ttl.filter(|_| windows.is_none());
-            let schema_out = Arc::clone(&schema);
-            let factory = TopN { partition, order, range, ranked, changing, input, schema: schema_out, ttl, windows };
+            let out = Arc::clone(&schema);
+            let factory =
+                TopN { partition, order, range, ranked, changing, by_content, input, schema: out, ttl, windows };
             compiler.operator(factory, vec![node], schema, notes)
         }
     })
@@ -361,6 +362,13 @@ fn detail(
         None if last == u64::MAX => format!("rows={first}.., partition=[{partition}], order=[{order}]"),
         None => format!("rows={first}..{last}, partition=[{partition}], order=[{order}]"),
     }
+}
+
+/// Whether a step's changes are net. With places, or behind an offset, an equal row may take the place of another. Where several
+/// rows of a partition are given, a row of a key may go from one place and come in another: that is one update.
+fn is_net(before: &NodeNotes, range: (u64, u64), ranked: bool) -> bool {
+    let from_first = before.changelog == Changelog::Retract || range.0 == 1;
+    !ranked && from_first && (range.0 == range.1 || before.keys.is_empty())
 }
 
 /// What is unique in the result: what is in the input, the place in a partition, and the partition where one row is kept.

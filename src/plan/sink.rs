@@ -52,13 +52,15 @@ impl Compiler {
         let key = match (takes, target) {
             (SinkChangelog::Append, Some(table)) => return Err(self.only_new_rows(input, &table.descriptor)),
             (SinkChangelog::Upsert, Some(table)) => Some(self.written_key(input, table)?),
-            _ => {
+            (_, target) => {
                 let keys = &self.circuit.node(input).notes.keys;
-                keys.iter().min_by_key(|key| key.len()).cloned()
+                // Whoever reads the table may follow its key.
+                let declared = target.and_then(|table| self.written_key(input, table).ok());
+                declared.or_else(|| keys.iter().min_by_key(|key| key.len()).cloned())
             }
         };
         let upsert = takes == SinkChangelog::Upsert;
-        if self.circuit.node(input).notes.net && !upsert {
+        if !upsert && self.is_net_by(input, key.as_deref(), target) {
             return Ok(input);
         }
         let columns = self.circuit.node(input).schema.fields().len();
@@ -68,6 +70,13 @@ impl Compiler {
         let notes = NodeNotes { detail: String::new(), net: true, ..before.notes.clone() };
         let factory = NetChanges::new(key, upsert);
         Ok(self.operator(factory, vec![exchange], schema, notes))
+    }
+
+    /// Whether a query's changes are net for whoever reads them: by the table's key, where it has one.
+    fn is_net_by(&self, input: NodeId, key: Option<&[usize]>, target: Option<&StreamTable>) -> bool {
+        let NodeNotes { net, keys, .. } = &self.circuit.node(input).notes;
+        let has_key = target.is_some_and(|table| !table.descriptor.primary_key.is_empty());
+        *net && (!has_key || keys.iter().all(|own| key.is_some_and(|key| own.iter().all(|c| key.contains(c)))))
     }
 
     /// Where among the query's columns the table's PRIMARY KEY stands; the query's rows must be unique by it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result, ScalarValue, plan_err};
-use datafusion_expr::expr::{Exists, InSubquery};
-use datafusion_expr::logical_plan::{Filter, Join, Projection, Subquery};
+use datafusion_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion_expr::logical_plan::{Filter, Join, Projection, Subquery, SubqueryAlias};
 use datafusion_expr::utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned};
 use datafusion_expr::{
     BinaryExpr, Expr, ExprSchemable, Extension, LogicalPlan, Operator, UserDefinedLogicalNodeCore, lit, when,
@@ -143,6 +143,25 @@ fn spell_out_in(query: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr
         .when(exists(nulls).or(left_unknown), lit(ScalarValue::Boolean(None)))
         .otherwise(lit(query.negated))?;
     Ok(Transformed::yes(spelled))
+}
+
+/// Gives the subquery of each `= ANY`, `> ALL` and so on a name of its own: DataFusion compares it with the row outside by its
+/// column's name, which may be the same there.
+pub(super) fn name_compared(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|e| match e {
+                Expr::SetComparison(comparison) => {
+                    let named = SubqueryAlias::try_new(Arc::clone(&comparison.subquery.subquery), "__compared")?;
+                    let subquery = Arc::new(LogicalPlan::SubqueryAlias(named));
+                    let subquery = Subquery { subquery, ..comparison.subquery };
+                    Ok(Transformed::yes(Expr::SetComparison(SetComparison { subquery, ..comparison })))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })
+    })?;
+    Ok(plan.data)
 }
 
 /// Has each uncorrelated scalar subquery watched that could give more than one row. Correlated ones cannot: they are aggregates.

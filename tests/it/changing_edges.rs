@@ -207,6 +207,25 @@ fn a_keyed_sink_is_given_no_old_rows() {
 }
 
 #[test]
+fn a_table_of_whole_changes_is_given_net_changes_by_its_key() {
+    let explain = |key: &str| {
+        let text = format!(
+            "{UPSERT};
+             CREATE TABLE s (k BIGINT, v STRING, rn BIGINT, PRIMARY KEY ({key}) NOT ENFORCED) WITH ('connector' = 'channel');
+             INSERT INTO s SELECT k, v, rn FROM (
+                 SELECT *, ROW_NUMBER() OVER (PARTITION BY v ORDER BY k) AS rn FROM t) WHERE rn <= 3;"
+        );
+        engine(1).explain(&text).unwrap()
+    };
+    for key in ["v, rn", "k"] {
+        let text = explain(key);
+        let behind = text.split_once("NetChanges").expect("net changes").1;
+        let exchange = behind.lines().find(|l| l.contains("Exchange")).unwrap();
+        assert!(exchange.ends_with(&format!("hash=[{key}]")), "{text}");
+    }
+}
+
+#[test]
 fn a_keyed_sink_needs_rows_that_are_unique_by_its_key() {
     let mut engine = engine(1);
     engine.register_connector(Arc::new(Keyed::default()));

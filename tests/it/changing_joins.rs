@@ -286,6 +286,13 @@ fn check_rows(query: &str, rows: &[(&[&str], i64)]) {
 }
 
 #[test]
+fn any_and_all_of_a_table_of_the_same_name() {
+    check_rows("SELECT a FROM n WHERE a > ANY (SELECT a FROM n)", &[(&["2"], 2)]);
+    check_rows("SELECT a FROM n WHERE a >= ALL (SELECT a FROM n)", &[(&["2"], 2)]);
+    check_rows("SELECT a FROM n WHERE a = ALL (SELECT a FROM n)", &[]);
+}
+
+#[test]
 fn set_operations_count_copies() {
     check_rows(
         "SELECT k FROM l INTERSECT ALL SELECT k FROM r",

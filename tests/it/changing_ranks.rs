@@ -29,11 +29,15 @@ fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 fn circuit(query: &str, ttl: Option<i64>) -> Result<Circuit> {
+    circuit_over(TABLE, query, ttl)
+}
+
+fn circuit_over(table: &str, query: &str, ttl: Option<i64>) -> Result<Circuit> {
     let mut connectors = builtin(Arc::new(millstream::change::SystemClock));
     connectors.register(Arc::new(Channels::default()));
     let mut session = Session::new(connectors);
     let mut planned = None;
-    for statement in parse_script(&format!("{TABLE};\n{query};")).unwrap() {
+    for statement in parse_script(&format!("{table};\n{query};")).unwrap() {
         if let Outcome::Query(query) = session.execute(&statement)? {
             planned = Some(Query { plan: query.plan, target: None, state_ttls: Default::default() });
         }
@@ -281,6 +285,35 @@ fn explain_tells_keys_and_bounds() {
     let text = explained(&ranked("k, v", "PARTITION BY k ORDER BY ts", "rn = 1"));
     assert!(text.contains("Deduplicate: keep=first, partition=[k], order=[ts ASC]"), "{text}");
     assert!(text.contains("changelog: append; time attributes: ts; state: one row per distinct (k)"), "{text}");
+}
+
+#[test]
+fn a_row_that_changes_its_partition_is_updated() {
+    const KEYED: &str = "CREATE TABLE t (id BIGINT, k STRING, PRIMARY KEY (id) NOT ENFORCED) \
+                         WITH ('connector' = 'channel', 'changelog.mode' = 'upsert')";
+    let rows = |k: &'static str| {
+        let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..8));
+        let k: ArrayRef = Arc::new(StringArray::from_iter_values([k; 8]));
+        ChangeBatch::append(RecordBatch::try_from_iter_with_nullable([("id", id, false), ("k", k, true)]).unwrap())
+    };
+    let top = ranked("id, k", "PARTITION BY k ORDER BY id", "rn <= 10");
+    for query in [top.as_str(), "SELECT id, k, SUM(id) OVER (PARTITION BY k) FROM t"] {
+        for workers in [1, 3] {
+            let circuit = Arc::new(circuit_over(KEYED, query, None).unwrap());
+            let mut executor = Executor::try_new(circuit, workers).unwrap();
+            for (k, count, kinds) in [("a", 8, "+I +I"), ("b", 16, "-U +U"), ("c", 16, "-U +U"), ("a", 16, "-U +U")] {
+                let sources = vec![SourceState::Active];
+                let input = StepInput { batches: vec![vec![rows(k)]], sources, processing_time: 0 };
+                let lines = shown(&executor.step(input).unwrap().sinks.remove(0));
+                assert_eq!(lines.len(), count, "{query}");
+                for pair in lines.chunks(2) {
+                    assert_eq!(format!("{} {}", &pair[0][..2], &pair[1][..2]), kinds, "{query}: {lines:?}");
+                    let is_one_update = pair[0][3..5] == pair[1][3..5];
+                    assert!(kinds == "+I +I" || is_one_update, "{query}: {lines:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -42,7 +42,10 @@ impl Append {
     pub fn add(&mut self, rows: &RecordBatch, touching: bool) -> Result<&[u32]> {
         let Self { plan, partitions, rows: store, ids, accepted, displaced, .. } = self;
         partitions.intern(plan, rows, ids)?;
-        let encoded = partitions.order.encoder.encode(rows)?;
+        let mut encoded = partitions.order.encoder.encode(rows)?;
+        if plan.by_content {
+            encoded = encoded.with_ties(rows)?;
+        }
         accepted.clear();
         displaced.clear();
         let capacity = usize::try_from(plan.range.1).unwrap_or(usize::MAX);

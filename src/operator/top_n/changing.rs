@@ -51,8 +51,24 @@ impl Changing {
         self.list(&batch.rows)
     }
 
+    /// Notes all new entries, also those of rows that were to be taken away and never came.
+    fn note_new(&mut self) -> Result<()> {
+        let order = &mut self.partitions.order;
+        let new: Vec<u32> = (self.listed.len() as u32..self.rows.entries()).collect();
+        let encoded = order.encoder.encode(&self.rows.rows().take(&new)?)?;
+        for (row, entry) in new.into_iter().enumerate() {
+            self.listed.push(false);
+            order.push(&encoded, row);
+            order.push_tie(self.rows.hash(entry));
+        }
+        Ok(())
+    }
+
     /// Brings the lists in line with the multiset for the entries that a batch changed.
     fn list(&mut self, rows: &RecordBatch) -> Result<()> {
+        if self.entries.contains(&GONE) {
+            self.note_new()?;
+        }
         let encoded = self.partitions.order.encoder.encode(rows)?;
         let Partitions { order, lists, .. } = &mut self.partitions;
         for (row, (entry, partition)) in self.entries.iter().zip(&self.ids).enumerate() {

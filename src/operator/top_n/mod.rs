@@ -6,9 +6,9 @@
 //! the difference between a partition's places before and after it, for the partitions that it touched ([`places`]).
 //! Where partitions are of windows ([`windowed`]), each goes out once, when its window closes.
 //!
-//! Rows that the order does not tell apart stand in the order of their arrival where rows only come. Where they also go, what
-//! arrived when depends on how the input was cut into steps, as one net change a step comes from above: such rows stand in
-//! the order of a hash of theirs, the same in every run.
+//! Rows that the order does not tell apart stand in the order of their arrival where rows only come, straight from a table.
+//! Elsewhere what arrived when depends on how the input was cut into steps, and on the workers: such rows stand in the order of
+//! a hash of theirs, the same in every run.
 
 mod append;
 mod changing;
@@ -42,6 +42,9 @@ pub struct TopN {
     pub ranked: bool,
     /// Whether rows go as well as come.
     pub changing: bool,
+    /// Whether rows that only come and that the order does not tell apart stand in the order of what they hold, because that
+    /// of their arrival is not defined. Rows that also go always do.
+    pub by_content: bool,
     /// The input's schema.
     pub input: SchemaRef,
     /// The result's schema: the first of the input's columns, and the place.

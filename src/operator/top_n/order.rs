@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArr
 use arrow::compute::SortOptions;
 use arrow::datatypes::*;
 use arrow::row::{RowConverter, Rows, SortField};
+use datafusion_common::hash_utils::{QualityRandomState, create_hashes};
 
 use super::sorted::Entry;
 use crate::state::Remap;
@@ -37,6 +38,9 @@ pub fn check_order(schema: &Schema, order: &[OrderColumn]) -> Result<()> {
     Ok(())
 }
 
+/// Fixed, so that rows that are equal stand in the same order in every run.
+const SEED: u64 = 0x7469_6573;
+
 /// The first bytes of a row's encoded order, the most significant first.
 pub(in crate::operator) type Head = [u64; 2];
 
@@ -56,6 +60,8 @@ pub(in crate::operator) struct Encoded {
     pub heads: Vec<Head>,
     /// What the heads are the beginnings of; `None` where they are all.
     whole: Option<Rows>,
+    /// What orders rows that are equal, by row; empty where the order of arrival does.
+    ties: Vec<u64>,
 }
 
 impl Encoder {
@@ -83,18 +89,31 @@ impl Encoder {
     /// The order of some rows.
     pub fn encode(&self, rows: &RecordBatch) -> Result<Encoded> {
         match self {
-            Encoder::None => Ok(Encoded { heads: vec![[0; 2]; rows.num_rows()], whole: None }),
-            Encoder::Number(order) => Ok(Encoded { heads: numbers(rows.column(order.column), order)?, whole: None }),
+            Encoder::None => Ok(Encoded::new(vec![[0; 2]; rows.num_rows()], None)),
+            Encoder::Number(order) => Ok(Encoded::new(numbers(rows.column(order.column), order)?, None)),
             Encoder::Rows { columns, converter } => {
                 let columns: Vec<ArrayRef> = columns.iter().map(|c| rows.column(*c).clone()).collect();
                 let whole = converter.convert_columns(&columns)?;
-                Ok(Encoded { heads: whole.iter().map(|row| head(row.data())).collect(), whole: Some(whole) })
+                Ok(Encoded::new(whole.iter().map(|row| head(row.data())).collect(), Some(whole)))
             }
         }
     }
 }
 
 impl Encoded {
+    fn new(heads: Vec<Head>, whole: Option<Rows>) -> Self {
+        Self { heads, whole, ties: Vec::new() }
+    }
+
+    /// Orders rows that are equal by a hash of what they hold.
+    pub fn with_ties(mut self, rows: &RecordBatch) -> Result<Self> {
+        self.ties.resize(rows.num_rows(), 0);
+        if rows.num_columns() > 0 {
+            create_hashes(rows.columns(), &QualityRandomState::with_seed(SEED), &mut self.ties)?;
+        }
+        Ok(self)
+    }
+
     /// The rows in order; those that it does not tell apart as they stand.
     pub fn sorted(&self) -> Vec<u32> {
         let mut rows: Vec<u32> = (0..self.heads.len() as u32).collect();
@@ -219,6 +238,7 @@ impl Order {
         if !self.encoder.is_exact() {
             self.wholes.push(encoded.bytes(row));
         }
+        self.ties.extend(encoded.ties.get(row));
     }
 
     /// What orders the next row of state among its equals.
@@ -242,12 +262,12 @@ impl Order {
 
     /// Whether a row of a batch comes before one in state that arrived before it.
     pub fn is_before(&self, encoded: &Encoded, row: usize, entry: &Entry) -> bool {
-        match encoded.heads[row].cmp(&entry.head) {
-            Ordering::Less => true,
-            Ordering::Greater => false,
-            Ordering::Equal if self.encoder.is_exact() => false,
-            Ordering::Equal => encoded.bytes(row) < self.wholes.get(entry.row),
-        }
+        let whole = || match self.encoder.is_exact() {
+            true => Ordering::Equal,
+            false => encoded.bytes(row).cmp(self.wholes.get(entry.row)),
+        };
+        let tie = || encoded.ties.get(row).cmp(&self.ties.get(entry.row as usize));
+        encoded.heads[row].cmp(&entry.head).then_with(whole).then_with(tie).is_lt()
     }
 
     /// Follows rows to their new numbers.
@@ -255,7 +275,10 @@ impl Order {
         if !self.encoder.is_exact() {
             self.wholes.remap(remap);
         }
-        remap.apply(&mut self.ties);
+        // Where their numbers order them, a remap must not make ties of them.
+        if !self.ties.is_empty() {
+            remap.apply(&mut self.ties);
+        }
     }
 
     /// About how many bytes of memory it takes.

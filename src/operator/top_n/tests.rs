@@ -59,6 +59,7 @@ fn plan(order: Vec<OrderColumn>, range: (u64, u64), ranked: bool, changing: bool
         range,
         ranked,
         changing,
+        by_content: false,
         input: schema(),
         schema: schema_out,
         ttl: None,
@@ -235,6 +236,49 @@ fn with_a_time_to_live_what_expired_may_be_taken_away() {
     assert_eq!(step(9, &[(RowKind::Insert, row(2))]), [(RowKind::Insert, 2)]);
     assert_eq!(step(18, &[(RowKind::Delete, row(2))]), [(RowKind::Delete, 2)]);
     assert_eq!(step(28, &[(RowKind::Delete, row(1)), (RowKind::Insert, row(3))]), [(RowKind::Insert, 3)]);
+    // Rows that are not even known.
+    assert_eq!(step(29, &[(RowKind::Delete, row(8)), (RowKind::Insert, row(4))]), [(RowKind::Insert, 4)]);
+    assert_eq!(step(30, &[(RowKind::Insert, row(8))]), [(RowKind::Insert, 8)]);
+}
+
+#[test]
+fn equal_rows_stand_in_the_order_of_arrival_after_compaction() {
+    let mut operator = by_value(false, true, 2).build().unwrap();
+    let mut step = |rows: &[Row]| {
+        let changes: Vec<_> = rows.iter().map(|r| (RowKind::Insert, r.clone())).collect();
+        let mut out = Vec::new();
+        operator.push(0, batch(&changes, false), &mut out).unwrap();
+        operator.advance(&time(0), &mut out).unwrap();
+        out.iter().flat_map(|b| rows_of(b, true)).map(|(_, r, rank)| (r.3, rank)).collect::<Vec<_>>()
+    };
+    assert_eq!(step(&[(Some(1), Some(5), None, 1)]), [(1, 1)]);
+    // Each takes the place of another, so that most rows are dead in the end.
+    for from in 0..3 {
+        let rows: Vec<Row> = (0..4000).map(|i| row(-(from * 4000 + i))).collect();
+        step(&rows);
+    }
+    assert_eq!(step(&[(Some(1), Some(5), None, 2)]), [(2, 2)]);
+    assert_eq!(step(&[(Some(1), Some(5), None, 3)]), []);
+}
+
+#[test]
+fn equal_rows_stand_in_an_order_of_their_own_where_that_of_arrival_is_not_defined() {
+    let rows: Vec<Row> = (0..40).map(|id| (Some(0), Some(5), None, id)).collect();
+    let shown = |parts: Vec<Vec<Row>>| {
+        let mut operator = TopN { by_content: true, ..by_value(false, true, 7) }.build().unwrap();
+        let mut folded = BTreeMap::new();
+        for (n, part) in parts.into_iter().enumerate() {
+            let changes: Vec<_> = part.into_iter().map(|r| (RowKind::Insert, r)).collect();
+            let mut out = Vec::new();
+            operator.push(0, batch(&changes, false), &mut out).unwrap();
+            operator.advance(&time(n as i64), &mut out).unwrap();
+            fold(&mut folded, &out, true, 1);
+        }
+        folded
+    };
+    let forwards = shown(vec![rows.clone()]);
+    assert_eq!(forwards.len(), 7);
+    assert_eq!(shown(rows.iter().rev().map(|r| vec![r.clone()]).collect()), forwards);
 }
 
 /// A million rows in one partition, added and taken away in a random order, in steps.
