@@ -40,7 +40,11 @@ pub fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
         let floats = values.as_any().downcast_ref::<arrow::array::Float64Array>();
         for (i, row) in rows.iter_mut().enumerate() {
             match floats {
-                Some(f) if f.is_valid(i) => row.floats.push(f.value(i)),
+                Some(f) if f.is_valid(i) => {
+                    row.floats.push(f.value(i));
+                    // Says where it stands between NULLs.
+                    row.texts.push("float".into());
+                }
                 _ => row.texts.push(formatter.value(i).to_string()),
             }
         }
