@@ -2,7 +2,6 @@
 
 mod general;
 mod packed;
-mod slots;
 
 use std::sync::Arc;
 
