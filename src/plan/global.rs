@@ -2,29 +2,55 @@
 //!
 //! In batch such an aggregate always has one row, so DataFusion puts a constant row in its place where no column of it is
 //! used. In a stream it has none as long as its input has none. While the optimizer works, each stands below a node
-//! that uses its first column.
+//! that uses its first column, and whose columns may all be NULL: so is the value of a subquery without a row.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::Transformed;
-use datafusion_common::{DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion_common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
 use datafusion_expr::logical_plan::Aggregate;
 use datafusion_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 struct Held {
     input: Arc<LogicalPlan>,
+    schema: HeldSchema,
+}
+
+/// The input's schema, its columns nullable. Says nothing that the input does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct HeldSchema(DFSchemaRef);
+
+impl PartialOrd for HeldSchema {
+    fn partial_cmp(&self, _other: &Self) -> Option<Ordering> {
+        Some(Ordering::Equal)
+    }
+}
+
+impl Held {
+    fn try_new(input: Arc<LogicalPlan>) -> Result<Self> {
+        let fields = input
+            .schema()
+            .iter()
+            .map(|(relation, field)| (relation.cloned(), Arc::new(field.as_ref().clone().with_nullable(true))));
+        let schema = DFSchema::new_with_metadata(fields.collect(), input.schema().metadata().clone())?;
+        Ok(Self { input, schema: HeldSchema(Arc::new(schema)) })
+    }
 }
 
 /// The plan with a node above each aggregate over all rows. Not in correlated subqueries, which are answered for each outer
 /// row as in batch.
 pub(super) fn hold(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut any = false;
     let held = plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Aggregate(a) if a.group_expr.is_empty() && a.input.all_out_ref_exprs().is_empty() => {
-            let held = Held { input: Arc::new(node) };
+            let held = Held::try_new(Arc::new(node))?;
+            any = true;
             Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(held) })))
         }
+        _ if any => Ok(Transformed::yes(node.recompute_schema()?)),
         _ => Ok(Transformed::no(node)),
     });
     Ok(held?.data)
@@ -74,7 +100,7 @@ impl UserDefinedLogicalNodeCore for Held {
     }
 
     fn schema(&self) -> &DFSchemaRef {
-        self.input.schema()
+        &self.schema.0
     }
 
     fn expressions(&self) -> Vec<Expr> {
@@ -87,7 +113,7 @@ impl UserDefinedLogicalNodeCore for Held {
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let Some(input) = inputs.into_iter().next() else { return plan_err!("an aggregate has one input") };
-        Ok(Self { input: Arc::new(input) })
+        Self::try_new(Arc::new(input))
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

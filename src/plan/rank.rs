@@ -229,12 +229,14 @@ pub(super) fn top_n(
     let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
     let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
     let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
+    let one = ordered.range.0 == ordered.range.1;
     let appends = windows.is_some() || kept.is_some_and(Keep::is_first);
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
         changelog: if appends { Changelog::Append } else { Changelog::Retract },
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        net: true,
+        // An equal row may take the place of another, and a key go from one place and come at another.
+        net: !ranked && if changing { one || before.notes.keys.is_empty() } else { ordered.range.0 == 1 },
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
         ..passed(&before.notes, width)
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::expr::{Exists, InSubquery};
 use datafusion_expr::logical_plan::{Filter, Join, Projection, Subquery};
 use datafusion_expr::utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned};
@@ -67,14 +67,16 @@ pub(super) fn complete_in(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
         let parts = split_conjunction_owned(filter.predicate.clone());
-        let completed = parts.into_iter().map(|part| match &part {
-            // A correlation that says the same as the membership would be taken for it.
-            Expr::InSubquery(query) if query.negated && !query.subquery.outer_ref_columns.is_empty() => {
-                complete(part, true, filter.input.schema())
-            }
-            Expr::InSubquery(_) => Ok(Transformed::no(part)),
-            Expr::Not(inner) if matches!(inner.as_ref(), Expr::InSubquery(_)) => Ok(Transformed::no(part)),
-            _ => complete(part, true, filter.input.schema()),
+        let schema = filter.input.schema();
+        let completed = parts.into_iter().map(|part| match part {
+            Expr::InSubquery(query) if query.negated => none_unknown(query, schema),
+            Expr::Not(inner) => match *inner {
+                Expr::InSubquery(query) if !query.negated => {
+                    none_unknown(InSubquery { negated: true, ..query }, schema)
+                }
+                other => complete(Expr::Not(Box::new(other)), true, schema),
+            },
+            other => complete(other, true, schema),
         });
         let completed = completed.collect::<Result<Vec<_>>>()?;
         if !completed.iter().any(|part| part.transformed) {
@@ -100,6 +102,29 @@ fn complete(expr: Expr, plain: bool, schema: &DFSchema) -> Result<Transformed<Ex
         Expr::InSubquery(query) => spell_out_in(query, schema),
         other => other.map_children(|child| complete(child, false, schema)),
     }
+}
+
+/// `NOT IN` of a correlated subquery as `NOT EXISTS` of a row that is equal or not known to be unequal. DataFusion would take the
+/// equality and a correlation of the same columns for one.
+fn none_unknown(query: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let value = query.subquery.subquery.schema().iter().next().map(|(q, f)| (Column::from((q, f)), f.is_nullable()));
+    let Some((column, nullable)) = value else { return plan_err!("a subquery without a column") };
+    let known = !nullable && !query.expr.nullable(schema)?;
+    if known || query.subquery.outer_ref_columns.is_empty() {
+        return Ok(Transformed::no(Expr::InSubquery(query)));
+    }
+    let outer = query.expr.as_ref().clone().transform_up(|e| match e {
+        Expr::Column(c) => {
+            let field = Arc::clone(schema.field_from_column(&c)?);
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(field, c)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    let unlike = Expr::Column(column).eq(outer.data).is_not_false();
+    let filter = LogicalPlan::Filter(Filter::try_new(unlike, Arc::clone(&query.subquery.subquery))?);
+    let outer_ref_columns = filter.all_out_ref_exprs();
+    let subquery = Subquery { subquery: Arc::new(filter), outer_ref_columns, ..query.subquery };
+    Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated: true })))
 }
 
 fn spell_out_in(query: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use rand::{Rng, SeedableRng};
@@ -168,6 +170,30 @@ fn packed_keys_have_one_number_each() {
             }
         }
         assert_eq!(keys.freeze().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), model.len());
+    }
+}
+
+#[test]
+fn packed_keys_are_found_among_many() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+    let fields = [Field::new("a", DataType::Int64, true), Field::new("b", DataType::Int32, true)];
+    for width in [1, 2] {
+        let mut keys = Keys::try_new(Arc::new(Schema::new(fields[..width].to_vec()))).unwrap();
+        let mut model: HashMap<(i64, i32), u32> = HashMap::new();
+        let mut ids = Vec::new();
+        for round in 0..20 {
+            let rows = rng.random_range(1..3000);
+            let a: Vec<i64> = (0..rows).map(|_| rng.random_range(0..20_000)).collect();
+            let b: Vec<i32> = (0..rows).map(|_| if width == 1 { 0 } else { rng.random_range(0..3) }).collect();
+            let columns: Vec<ArrayRef> =
+                vec![Arc::new(Int64Array::from(a.clone())), Arc::new(Int32Array::from(b.clone()))];
+            keys.intern(&columns[..width], rows, &mut ids).unwrap();
+            for (key, id) in a.into_iter().zip(b).zip(&ids) {
+                let next = model.len() as u32;
+                assert_eq!(*model.entry(key).or_insert(next), *id, "round {round}");
+            }
+            assert_eq!(keys.len(), model.len());
+        }
     }
 }
 

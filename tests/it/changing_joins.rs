@@ -226,6 +226,15 @@ fn correlated_not_in() {
     }
 }
 
+/// A correlation by the columns that are compared leaves nothing to be unknown.
+#[test]
+fn not_in_what_equals_it() {
+    let query = "SELECT v FROM l WHERE k NOT IN (SELECT k FROM r WHERE r.k = l.k)";
+    let wanted = [("40", 1), ("50", 1)];
+    let wanted: Folded = wanted.iter().map(|(v, n)| (vec![v.to_string()], *n)).collect();
+    assert_eq!(run(query, 1, 1, false).unwrap().0, wanted);
+}
+
 #[test]
 fn scalar_subqueries() {
     check("SELECT v, (SELECT d FROM e) FROM l");

@@ -107,10 +107,13 @@ impl Last {
     fn emit(&mut self, out: &mut Vec<ChangeBatch>) -> Result<()> {
         let mut rows = Vec::with_capacity(self.touched.len());
         let mut kinds = Vec::with_capacity(self.touched.len());
+        let mut equal = self.replaced_by_equals()?.into_iter();
         for (key, old) in &self.touched {
             self.is_touched[*key as usize] = false;
             if *old == GONE {
                 kinds.push(RowKind::Insert);
+            } else if equal.next() == Some(true) {
+                continue;
             } else {
                 rows.push(*old);
                 kinds.extend([RowKind::UpdateBefore, RowKind::UpdateAfter]);
@@ -125,6 +128,18 @@ impl Last {
             out.push(ChangeBatch { rows: taken, kinds, watermarks: None });
         }
         Ok(())
+    }
+
+    /// For each touched key that had a row, whether an equal one stands in its place: no change then. With a time-to-live it
+    /// goes out all the same, to keep state alive further on.
+    fn replaced_by_equals(&self) -> Result<Vec<bool>> {
+        if self.expiry.is_on() {
+            return Ok(Vec::new());
+        }
+        let had = self.touched.iter().filter(|(_, old)| *old != GONE);
+        let (new, old): (Vec<u32>, Vec<u32>) = had.map(|(key, old)| (self.rows[*key as usize], *old)).unzip();
+        let at: Vec<u32> = (0..old.len() as u32).collect();
+        self.store.equal(&old, &self.store.take(&new)?, &at)
     }
 
     fn expire(&mut self, now: i64) {

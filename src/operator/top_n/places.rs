@@ -1,6 +1,7 @@
 //! What partitions hold, and what changes at their places in a step.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt64Array};
@@ -84,7 +85,7 @@ impl Partitions {
             at_places(&self.lists[*partition as usize], plan.range, &times, &mut after);
             match plan.ranked {
                 true => changes.ranked(plan.range.0, before, &after),
-                false => changes.unranked(&self.order, before, &after, plan.is_single()),
+                false => changes.unranked(&self.order, before, &after, plan),
             }
             self.is_touched[*partition as usize] = false;
             self.empty += usize::from(self.lists[*partition as usize].is_empty());
@@ -169,6 +170,8 @@ pub(super) struct Changes {
     kinds: Vec<RowKind>,
     /// The places; empty where they are not given.
     places: Vec<u64>,
+    /// Whether a row may have taken the place of one that is equal in everything.
+    doubtful: bool,
 }
 
 impl Changes {
@@ -190,8 +193,10 @@ impl Changes {
     }
 
     /// What goes, then what comes.
-    fn unranked(&mut self, order: &Order, before: &[Entry], after: &[Entry], single: bool) {
-        let update = single && !before.is_empty() && !after.is_empty();
+    fn unranked(&mut self, order: &Order, before: &[Entry], after: &[Entry], plan: &TopN) {
+        let update = plan.is_single() && !before.is_empty() && !after.is_empty();
+        // Behind others that are left out, rows move up and down among their equals.
+        self.doubtful |= plan.range.0 > 1 && !before.is_empty() && !after.is_empty();
         let (gone, come) = match update {
             true => (RowKind::UpdateBefore, RowKind::UpdateAfter),
             false => (RowKind::Delete, RowKind::Insert),
@@ -208,7 +213,10 @@ impl Changes {
             let (kinds, entries) = match (before.next(), after.next()) {
                 (None, None) => return,
                 (Some(old), Some(new)) if old.row == new.row => ([None, None], [old, new]),
-                (Some(old), Some(new)) => ([Some(RowKind::UpdateBefore), Some(RowKind::UpdateAfter)], [old, new]),
+                (Some(old), Some(new)) => {
+                    self.doubtful |= old.head == new.head;
+                    ([Some(RowKind::UpdateBefore), Some(RowKind::UpdateAfter)], [old, new])
+                }
                 (Some(old), None) => ([Some(RowKind::Delete), None], [old, old]),
                 (None, Some(new)) => ([None, Some(RowKind::Insert)], [new, new]),
             };
@@ -222,9 +230,38 @@ impl Changes {
         }
     }
 
+    /// Leaves out what goes and comes again as it was.
+    fn settle(&mut self, plan: &TopN, store: &dyn RowStore, columns: &[usize]) -> Result<()> {
+        let mut contents = Keys::try_new(Arc::new(plan.input.project(columns)?))?;
+        let mut ids = Vec::new();
+        contents.intern(&store.take_columns(columns, &self.rows)?, self.rows.len(), &mut ids)?;
+        let change = |i: usize| (ids[i], self.places.get(i).copied());
+        let mut left: HashMap<(u32, Option<u64>), (u32, u32)> = HashMap::new();
+        for (i, kind) in self.kinds.iter().enumerate() {
+            let (come, gone) = left.entry(change(i)).or_default();
+            *(if kind.is_addition() { come } else { gone }) += 1;
+        }
+        left.values_mut().for_each(|(come, gone)| (*come, *gone) = (*come.min(gone), *come.min(gone)));
+        let mut keep = |i: usize| {
+            let Some((come, gone)) = left.get_mut(&change(i)) else { return true };
+            let dropped = if self.kinds[i].is_addition() { come } else { gone };
+            let keep = *dropped == 0;
+            *dropped = dropped.saturating_sub(1);
+            keep
+        };
+        let kept: Vec<usize> = (0..self.rows.len()).filter(|i| keep(*i)).collect();
+        self.rows = kept.iter().map(|i| self.rows[*i]).collect();
+        self.kinds = kept.iter().map(|i| self.kinds[*i]).collect();
+        self.places = kept.iter().filter_map(|i| self.places.get(*i).copied()).collect();
+        Ok(())
+    }
+
     /// The changes as batches.
-    pub fn emit(&self, plan: &TopN, store: &dyn RowStore, out: &mut Vec<ChangeBatch>) -> Result<()> {
+    pub fn emit(mut self, plan: &TopN, store: &dyn RowStore, out: &mut Vec<ChangeBatch>) -> Result<()> {
         let columns: Vec<usize> = (0..plan.width()).collect();
+        if self.doubtful {
+            self.settle(plan, store, &columns)?;
+        }
         for start in (0..self.rows.len()).step_by(BATCH_ROWS) {
             let end = self.rows.len().min(start + BATCH_ROWS);
             let mut taken = store.take_columns(&columns, &self.rows[start..end])?;

@@ -2,6 +2,7 @@
 
 mod general;
 mod packed;
+mod slots;
 
 use std::sync::Arc;
 

@@ -6,12 +6,11 @@ use arrow::array::{Array, ArrayData, ArrayRef, make_array};
 use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef};
 use datafusion_common::hash_utils::QualityRandomState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::super::Remap;
 use super::super::remap::GONE;
 use super::Index;
+use super::slots::Slots;
 use crate::{Error, Result};
 
 /// Unlike the exchange's, so that a worker's keys spread evenly.
@@ -33,6 +32,9 @@ fn bytes_of(data_type: &DataType) -> Option<usize> {
     let whole = data_type.is_integer() || data_type.is_temporal();
     data_type.primitive_width().filter(|width| whole && *width <= 8)
 }
+
+/// How many keys are looked for at a time.
+const AT_ONCE: usize = 512;
 
 /// What a key is packed into.
 pub(super) trait Word: Copy + Eq + Hash + Default + Send {
@@ -70,7 +72,7 @@ struct Part {
 
 pub(super) struct PackedKeys<W> {
     parts: Vec<Part>,
-    table: HashTable<u32>,
+    table: Slots,
     /// By number.
     words: Vec<W>,
     /// By number, a bit for each column that is NULL; empty as long as none is.
@@ -79,6 +81,29 @@ pub(super) struct PackedKeys<W> {
     /// Kept between calls for their memory.
     incoming: Vec<W>,
     incoming_nulls: Vec<u8>,
+    guesses: Guesses<W>,
+}
+
+/// For the keys that are looked for at a time: their hashes, and what each finds where it looks first. Memory is read for many
+/// keys before any is judged: in a large table nearly all time is waiting for memory, and so it is waited for once.
+#[derive(Default)]
+struct Guesses<W> {
+    hashes: Vec<u64>,
+    /// Numbers and 1, or 0.
+    slots: Vec<u32>,
+    words: Vec<W>,
+}
+
+impl<W: Word> Guesses<W> {
+    fn make(&mut self, incoming: &[W], hasher: &QualityRandomState, table: &Slots, words: &[W]) {
+        self.hashes.clear();
+        self.hashes.extend(incoming.iter().map(|word| hash(hasher, *word, 0)));
+        self.slots.clear();
+        self.slots.extend(self.hashes.iter().map(|hash| table.peek(*hash)));
+        self.words.clear();
+        let found = self.slots.iter().map(|slot| words.get(slot.wrapping_sub(1) as usize).copied().unwrap_or_default());
+        self.words.extend(found);
+    }
 }
 
 impl<W: Word> PackedKeys<W> {
@@ -93,13 +118,41 @@ impl<W: Word> PackedKeys<W> {
         };
         Self {
             parts: schema.fields().iter().map(part).collect(),
-            table: HashTable::new(),
+            table: Slots::with_room(0),
             words: Vec::new(),
             nulls: Vec::new(),
             hasher: QualityRandomState::with_seed(SEED),
             incoming: Vec::new(),
             incoming_nulls: Vec::new(),
+            guesses: Guesses::default(),
         }
+    }
+
+    /// The number of a key, where there are NULLs among the keys.
+    fn with_nulls(&mut self, word: W, own: u8) -> Result<u32> {
+        let Self { table, words, nulls, hasher, .. } = self;
+        let same = |id: u32| words[id as usize] == word && nulls[id as usize] == own;
+        match table.find(hash(hasher, word, own), same) {
+            Ok(id) => Ok(id),
+            Err(vacant) => {
+                let id = next(words.len())?;
+                table.put(vacant, id);
+                words.push(word);
+                nulls.push(own);
+                if table.is_full(words.len()) {
+                    self.rebuild(self.words.len() * 2);
+                }
+                Ok(id)
+            }
+        }
+    }
+
+    /// Makes the table anew, with room for so many keys.
+    fn rebuild(&mut self, room: usize) {
+        let Self { words, nulls, hasher, .. } = self;
+        let null_of = |id: usize| nulls.get(id).copied().unwrap_or(0);
+        let hashes = words.iter().enumerate().map(|(id, word)| hash(hasher, *word, null_of(id)));
+        self.table = Slots::of(hashes, room);
     }
 
     /// Packs a batch's keys.
@@ -163,33 +216,48 @@ fn hash<W: Word>(hasher: &QualityRandomState, word: W, nulls: u8) -> u64 {
     hasher.hash_one(word) ^ u64::from(nulls).wrapping_mul(NULLS)
 }
 
+/// The number of a key that comes after so many.
+fn next(keys: usize) -> Result<u32> {
+    let id = u32::try_from(keys).ok().filter(|id| *id < GONE);
+    id.ok_or_else(|| Error::Execution("there are more than four billion keys".into()))
+}
+
 impl<W: Word> Index for PackedKeys<W> {
     fn intern(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()> {
         self.pack(columns, rows)?;
         if !self.incoming_nulls.is_empty() && self.nulls.is_empty() {
             self.nulls.resize(self.words.len(), 0);
         }
-        let Self { table, words, nulls, hasher, incoming, incoming_nulls, .. } = self;
-        // Once there was a NULL it is looked for in all keys.
-        let with_nulls = !incoming_nulls.is_empty() || !nulls.is_empty();
         ids.reserve(rows);
-        for (row, word) in incoming.iter().enumerate() {
-            let own = incoming_nulls.get(row).copied().unwrap_or(0);
-            let null_of = |id: u32| if with_nulls { nulls[id as usize] } else { 0 };
-            let same = |id: &u32| words[*id as usize] == *word && null_of(*id) == own;
-            let rehash = |id: &u32| hash(hasher, words[*id as usize], null_of(*id));
-            match table.entry(hash(hasher, *word, own), same, rehash) {
-                Entry::Occupied(known) => ids.push(*known.get()),
-                Entry::Vacant(place) => {
-                    let id = u32::try_from(words.len()).ok().filter(|id| *id < GONE);
-                    let id = id.ok_or_else(|| Error::Execution("there are more than four billion keys".into()))?;
-                    place.insert(id);
-                    words.push(*word);
-                    if with_nulls {
-                        nulls.push(own);
-                    }
-                    ids.push(id);
+        // Once there was a NULL it is looked for in all keys.
+        if !self.incoming_nulls.is_empty() || !self.nulls.is_empty() {
+            for row in 0..rows {
+                let (word, own) = (self.incoming[row], self.incoming_nulls.get(row).copied().unwrap_or(0));
+                ids.push(self.with_nulls(word, own)?);
+            }
+            return Ok(());
+        }
+        let Self { table, words, hasher, incoming, guesses, .. } = self;
+        for incoming in incoming.chunks(AT_ONCE) {
+            guesses.make(incoming, hasher, table, words);
+            for (at, word) in incoming.iter().enumerate() {
+                if guesses.words[at] == *word && guesses.slots[at] > 0 {
+                    ids.push(guesses.slots[at] - 1);
+                    continue;
                 }
+                let id = match table.find(guesses.hashes[at], |id| words[id as usize] == *word) {
+                    Ok(id) => id,
+                    Err(vacant) => {
+                        let id = next(words.len())?;
+                        table.put(vacant, id);
+                        words.push(*word);
+                        if table.is_full(words.len()) {
+                            *table = Slots::of(words.iter().map(|w| hash(hasher, *w, 0)), words.len() * 2);
+                        }
+                        id
+                    }
+                };
+                ids.push(id);
             }
         }
         Ok(())
@@ -227,17 +295,11 @@ impl<W: Word> Index for PackedKeys<W> {
         if !self.nulls.is_empty() {
             remap.apply(&mut self.nulls);
         }
-        let Self { words, nulls, hasher, .. } = self;
-        let hash_of = |id: &u32| hash(hasher, words[*id as usize], nulls.get(*id as usize).copied().unwrap_or(0));
-        let mut table = HashTable::with_capacity(words.len());
-        for id in 0..words.len() as u32 {
-            table.insert_unique(hash_of(&id), id, hash_of);
-        }
-        self.table = table;
+        self.rebuild(self.words.len());
         Ok(remap)
     }
 
     fn bytes(&self) -> usize {
-        self.table.capacity() * 5 + self.words.capacity() * size_of::<W>() + self.nulls.capacity()
+        self.table.bytes() + self.words.capacity() * size_of::<W>() + self.nulls.capacity()
     }
 }

@@ -12,7 +12,7 @@ use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
 use millstream::plan::{CompileOptions, compile};
 use millstream::runtime::Circuit;
-use millstream::runtime::circuit::NodeKind;
+use millstream::runtime::circuit::{Changelog, NodeId, NodeKind};
 use millstream::sql::parse::parse_script;
 use millstream::sql::{Outcome, Session};
 use rand::{Rng, SeedableRng};
@@ -185,6 +185,15 @@ impl Case {
         let kinds = self.circuit.nodes.iter().map(|n| &n.kind);
         let names = kinds.filter_map(|k| if let NodeKind::Operator(f) = k { Some(f.name().to_string()) } else { None });
         names.collect()
+    }
+
+    /// Whether an operator of that name sees rows that go.
+    pub fn changes_at(&self, operator: &str) -> bool {
+        let changes = |id: &NodeId| self.circuit.node(*id).notes.changelog == Changelog::Retract;
+        self.circuit.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Operator(f) => f.name() == operator && node.inputs.iter().any(changes),
+            _ => false,
+        })
     }
 
     /// The same with another circuit.

@@ -12,7 +12,7 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result, ScalarValue};
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
@@ -27,6 +27,10 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
+use datafusion::physical_optimizer::join_selection::JoinSelection;
+use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, stream::RecordBatchStreamAdapter};
@@ -69,7 +73,11 @@ impl Reference {
         let config = config.set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
         // Where an aggregate has no row, columns are NULL that batch knows as not NULL.
         let config = config.set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true);
-        let context = SessionContext::new_with_config(config);
+        // Only what makes a plan fit to run: the pushing of filters into outer joins, for one, is wrong at times.
+        let rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> =
+            vec![Arc::new(JoinSelection::new()), Arc::new(EnsureRequirements::new()), Arc::new(SanityCheckPlan::new())];
+        let state = SessionStateBuilder::new().with_config(config).with_default_features();
+        let context = SessionContext::new_with_state(state.with_physical_optimizer_rules(rules).build());
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let mut tables = HashMap::new();
         let plan = plan.clone().transform_up_with_subqueries(|node| lower(node, &mut tables))?.data;
