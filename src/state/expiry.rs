@@ -90,6 +90,8 @@ impl Expiry {
         if !self.is_on() {
             return;
         }
+        let known = remap.kept().iter().max().map_or(0, |last| *last as usize + 1).max(self.written.len());
+        self.written.resize(known, NEVER);
         remap.apply(&mut self.written);
         for ids in self.queue.values_mut() {
             *ids = ids.iter().filter_map(|id| remap.get(*id)).collect();
@@ -119,6 +121,9 @@ mod tests {
         assert_eq!((expiry.written(0), expiry.expired(114)), (105, vec![]));
         assert_eq!(expiry.expired(115), [0]);
         assert!(expiry.expired(1000).is_empty());
+        // What was never written is not taken to be written at 0.
+        expiry.remap(&Remap::keeping(6, |id| id == 5));
+        assert_eq!(expiry.written(0), NEVER);
         expiry.touch(&[0], 50);
         expiry.touch(&[3], 40);
         assert_eq!(expiry.expired(51), [3]);

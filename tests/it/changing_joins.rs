@@ -306,6 +306,14 @@ fn set_operations_count_copies() {
     check_rows("SELECT l.k FROM l LEFT JOIN r ON l.k = r.k INTERSECT ALL SELECT a FROM n", &[(&["1"], 1), (&["2"], 2)]);
 }
 
+/// DataFusion takes both conditions to be of one kind.
+#[test]
+fn nulls_that_are_equal_beside_nulls_that_are_not() {
+    let rows: &[(&[&str], i64)] = &[(&["10"], 1), (&["11"], 1), (&["20"], 4), (&["NULL"], 1), (&["50"], 1)];
+    check_rows("SELECT x.v FROM l x JOIN l y ON x.v IS NOT DISTINCT FROM y.v WHERE x.k = y.k", rows);
+    check_rows("SELECT x.v FROM l x, l y WHERE x.v IS NOT DISTINCT FROM y.v AND x.k = y.k", rows);
+}
+
 /// DataFusion takes unknown for false here.
 #[test]
 fn in_within_larger_conditions() {
