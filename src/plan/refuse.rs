@@ -5,13 +5,14 @@ use datafusion_expr::{Expr, LogicalPlan};
 
 use crate::{Error, Result};
 
+/// Subqueries become joins; this is what is said of those that do not.
+const UNJOINED: &str = "SELECT: this subquery has no form as a join; correlate it by equalities in its WHERE";
+
 /// Why a plan's topmost node is refused. The first word or words, up to a colon, are the SQL keyword to look for.
 pub(super) fn plan(plan: &LogicalPlan) -> Error {
     let what = match plan {
-        LogicalPlan::Sort(_) => "ORDER BY: sorting is not planned yet",
-        LogicalPlan::Limit(_) => "LIMIT: limiting is not planned yet",
         LogicalPlan::RecursiveQuery(_) => "RECURSIVE: recursive queries are not planned",
-        LogicalPlan::Subquery(_) => "SELECT: subqueries in expressions are not planned yet",
+        LogicalPlan::Subquery(_) => UNJOINED,
         other => return Error::Unsupported(format!("{}: not planned yet", other.display())),
     };
     Error::Unsupported(what.into())
@@ -22,10 +23,12 @@ pub(super) fn expression(expr: &Expr) -> Result<()> {
     let mut found = None;
     expr.apply(|e| {
         found = match e {
-            Expr::InSubquery(_) => Some("IN: subqueries in expressions are not planned yet"),
-            Expr::Exists(_) => Some("EXISTS: subqueries in expressions are not planned yet"),
-            Expr::ScalarSubquery(_) => Some("SELECT: subqueries in expressions are not planned yet"),
-            Expr::OuterReferenceColumn(..) => Some("SELECT: correlated subqueries are not planned yet"),
+            Expr::InSubquery(_) => {
+                Some("IN: a subquery's membership is planned as a condition only, in WHERE or HAVING")
+            }
+            Expr::Exists(_) => Some("EXISTS: it is planned as a condition only, in WHERE or HAVING"),
+            Expr::ScalarSubquery(_) => Some(UNJOINED),
+            Expr::OuterReferenceColumn(..) => Some(UNJOINED),
             _ => return Ok(TreeNodeRecursion::Continue),
         };
         Ok(TreeNodeRecursion::Stop)

@@ -1,11 +1,9 @@
 //! The last row of each key.
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::datatypes::Int64Type;
-
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::Int64Type;
 
 use super::{Deduplicate, Keep};
 use crate::change::{ChangeBatch, RowKind, take_rows};
@@ -15,7 +13,7 @@ use crate::operator::{Operator, OperatorStats, StepTime};
 use crate::state::{Expiry, GONE, Keys, RowStore, StateTable, row_store};
 use crate::{Error, Result};
 
-/// How many changes go out in one batch; even, so that an update is not divided.
+/// How many changes go out in one batch.
 const BATCH_ROWS: usize = 8192;
 /// With fewer keys without rows it is not worth its while to drop them.
 const RETAIN_FROM: usize = 4096;
