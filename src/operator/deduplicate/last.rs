@@ -105,39 +105,51 @@ impl Last {
     fn emit(&mut self, out: &mut Vec<ChangeBatch>) -> Result<()> {
         let mut rows = Vec::with_capacity(self.touched.len());
         let mut kinds = Vec::with_capacity(self.touched.len());
-        let mut equal = self.replaced_by_equals()?.into_iter();
-        for (key, old) in &self.touched {
-            self.is_touched[*key as usize] = false;
-            if *old == GONE {
+        for (key, old) in self.touched.drain(..) {
+            self.is_touched[key as usize] = false;
+            if old == GONE {
                 kinds.push(RowKind::Insert);
-            } else if equal.next() == Some(true) {
-                continue;
             } else {
-                rows.push(*old);
+                rows.push(old);
                 kinds.extend([RowKind::UpdateBefore, RowKind::UpdateAfter]);
             }
-            rows.push(self.rows[*key as usize]);
+            rows.push(self.rows[key as usize]);
         }
-        self.touched.clear();
+        if rows.is_empty() {
+            return Ok(());
+        }
         let columns: Vec<usize> = (0..self.plan.schema.fields().len()).collect();
-        for (rows, kinds) in rows.chunks(BATCH_ROWS).zip(kinds.chunks(BATCH_ROWS)) {
-            let taken = RecordBatch::try_new(Arc::clone(&self.plan.schema), self.store.take_columns(&columns, rows)?)?;
+        let mut taken = RecordBatch::try_new(Arc::clone(&self.plan.schema), self.store.take_columns(&columns, &rows)?)?;
+        if let Some(kept) = self.without_equal_updates(&rows, &kinds, &taken)? {
+            kinds = kept.iter().map(|row| kinds[*row as usize]).collect();
+            taken = take_rows(&taken, &UInt32Array::from(kept))?;
+        }
+        for (at, kinds) in (0..).step_by(BATCH_ROWS).zip(kinds.chunks(BATCH_ROWS)) {
+            let rows = taken.slice(at, kinds.len());
             let kinds = kinds.iter().any(|k| *k != RowKind::Insert).then(|| kinds.into());
-            out.push(ChangeBatch { rows: taken, kinds, watermarks: None });
+            out.push(ChangeBatch { rows, kinds, watermarks: None });
         }
         Ok(())
     }
 
-    /// For each touched key that had a row, whether an equal one stands in its place: no change then. With a time-to-live it
-    /// goes out all the same, to keep state alive further on.
-    fn replaced_by_equals(&self) -> Result<Vec<bool>> {
+    /// The changes but for updates that put an equal row in the place of another; `None` where there are none of these. With a
+    /// time-to-live they go out all the same, to keep state alive further on.
+    fn without_equal_updates(&self, rows: &[u32], kinds: &[RowKind], taken: &RecordBatch) -> Result<Option<Vec<u32>>> {
         if self.expiry.is_on() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let had = self.touched.iter().filter(|(_, old)| *old != GONE);
-        let (new, old): (Vec<u32>, Vec<u32>) = had.map(|(key, old)| (self.rows[*key as usize], *old)).unzip();
-        let at: Vec<u32> = (0..old.len() as u32).collect();
-        self.store.equal(&old, &self.store.take(&new)?, &at)
+        let olds = (0u32..).zip(kinds).filter(|(_, kind)| **kind == RowKind::UpdateBefore);
+        let (ids, news): (Vec<u32>, Vec<u32>) = olds.map(|(at, _)| (rows[at as usize], at + 1)).unzip();
+        let equal = self.store.equal(&ids, taken, &news)?;
+        if !equal.contains(&true) {
+            return Ok(None);
+        }
+        let mut is_kept = vec![true; rows.len()];
+        for (new, _) in news.iter().zip(equal).filter(|(_, equal)| *equal) {
+            is_kept[*new as usize - 1] = false;
+            is_kept[*new as usize] = false;
+        }
+        Ok(Some((0u32..).zip(is_kept).filter(|(_, kept)| *kept).map(|(at, _)| at).collect()))
     }
 
     fn expire(&mut self, now: i64) {

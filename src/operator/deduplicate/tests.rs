@@ -147,3 +147,20 @@ fn state_shrinks() {
         assert!(most <= 12_000, "{keep:?}: {most}");
     }
 }
+
+#[test]
+fn an_equal_last_row_is_no_change() {
+    for keep in [Keep::LastByRowtime(1), Keep::LastArrived] {
+        let mut operator = plan(keep, None).build().unwrap();
+        let mut changes = |rows: &[Row]| {
+            let mut out = Vec::new();
+            operator.push(0, batch(rows), &mut Vec::new()).unwrap();
+            let time = StepTime { inputs: vec![], watermark: Watermark::MIN, processing_time: 0 };
+            operator.advance(&time, &mut out).unwrap();
+            out.iter().map(ChangeBatch::num_rows).sum::<usize>()
+        };
+        assert_eq!(changes(&[(1, 5, 7, i64::MIN), (2, 5, 7, i64::MIN)]), 2);
+        assert_eq!(changes(&[(1, 5, 7, i64::MIN)]), 0);
+        assert_eq!(changes(&[(1, 5, 7, i64::MIN), (2, 5, 8, i64::MIN), (3, 5, 9, i64::MIN)]), 3);
+    }
+}
