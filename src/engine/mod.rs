@@ -177,6 +177,7 @@ impl Engine {
             }
             outcome => {
                 let circuit = self.compile(queries(outcome)?, statement)?;
+                circuit.warnings.iter().for_each(|w| log::warn!("{w}"));
                 let (job, mut results) = self.start(circuit)?;
                 Ok(Answer::Started(job, results.pop()))
             }
@@ -229,6 +230,7 @@ impl Engine {
         let options = CompileOptions {
             state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
             cdc_events_duplicate: settings.cdc_events_duplicate(),
+            unbounded: settings.unbounded_state(),
         };
         let circuit = crate::sql::with_large_stack(|| compile(queries, options));
         let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;

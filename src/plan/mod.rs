@@ -20,6 +20,7 @@ mod source;
 mod subquery;
 mod table;
 mod ttl;
+mod unbounded;
 mod window_tvf;
 mod windowed;
 
@@ -27,4 +28,5 @@ pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use ttl::StateTtls;
+pub use unbounded::UnboundedState;
 pub use window_tvf::WindowTvf;
