@@ -289,7 +289,9 @@ fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> Bound {
     };
     let [left, right] = [side(0), side(1)];
     match (&left.count, &right.count) {
-        (Count::Rows(_), Count::Rows(_)) if left.ttl == right.ttl => Bound::of([Held::rows("both inputs").ttl(left.ttl)]),
+        (Count::Rows(_), Count::Rows(_)) if left.ttl == right.ttl => {
+            Bound::of([Held::rows("both inputs").ttl(left.ttl)])
+        }
         _ => Bound::of([left, right]),
     }
 }

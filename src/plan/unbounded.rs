@@ -1,7 +1,7 @@
 //! What is done where an operator's state has no bound: `millstream.state.unbounded`.
 
-use crate::runtime::circuit::{Circuit, NodeId, NodeKind};
 use crate::runtime::Held;
+use crate::runtime::circuit::{Circuit, NodeId, NodeKind};
 use crate::{Error, Result};
 
 /// What to do with a query whose state grows without a bound.

@@ -197,13 +197,22 @@ mod tests {
         let windows = |slices| Lifetime::Windows { slices, spec: None };
         let cases = [
             (Held::at_most(1, "row"), "one row"),
-            (Held::at_most(2, "row").per(["a", "b"]).lives(windows(false)), "at most 2 rows per distinct (a, b) of open windows"),
-            (Held::at_most(1, "group").per(["a"]).lives(windows(true)), "one group per distinct (a) and slice of open windows"),
+            (
+                Held::at_most(2, "row").per(["a", "b"]).lives(windows(false)),
+                "at most 2 rows per distinct (a, b) of open windows",
+            ),
+            (
+                Held::at_most(1, "group").per(["a"]).lives(windows(true)),
+                "one group per distinct (a) and slice of open windows",
+            ),
             (Held::rows("the input"), "unbounded: grows with rows of the input"),
             (Held::rows("the input").ttl(Some(1000)), "rows of the input, state TTL 1 s"),
             (Held::rows("the input").lives(Lifetime::Watermark), "rows of the input ahead of the watermark"),
             (Held::rows("the input").lives(Lifetime::End), "rows of the input, until it ends"),
-            (Held::rows("it").of_side("left").within(90_000, "interval"), "left: rows of it of the last 1 min 30 s (interval)"),
+            (
+                Held::rows("it").of_side("left").within(90_000, "interval"),
+                "left: rows of it of the last 1 min 30 s (interval)",
+            ),
         ];
         for (held, words) in cases {
             assert_eq!(held.to_string(), words);

@@ -197,7 +197,12 @@ fn spans_of_time_bound_the_state() {
         "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '5' SECOND PRECEDING AND CURRENT ROW) FROM t",
         true,
     );
-    assert!(text.contains("rows of the input of the last 5 s (OVER) per distinct (k); rows of the input ahead of the watermark"), "{text}");
+    assert!(
+        text.contains(
+            "rows of the input of the last 5 s (OVER) per distinct (k); rows of the input ahead of the watermark"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

@@ -10,16 +10,8 @@ pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate"
 
 pub(super) const UNBOUNDED_STATE: &str = "millstream.state.unbounded";
 
-const OURS: &[&str] = &[
-    PARALLELISM,
-    TIME_ZONE,
-    IDLE_TIMEOUT,
-    PIPELINE_NAME,
-    STEP_ROWS,
-    STATE_TTL,
-    CDC_DUPLICATES,
-    UNBOUNDED_STATE,
-];
+const OURS: &[&str] =
+    &[PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS, STATE_TTL, CDC_DUPLICATES, UNBOUNDED_STATE];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.
 pub(super) fn is_flinks(key: &str) -> bool {
