@@ -69,6 +69,8 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         detail: format!("{}, keys=[{}], aggregates=[{calls}]", input.detail, names(&prepared.keys)),
         rowtimes: place(WindowOutput::Time).into_iter().collect(),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
+        window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
         bound: Some(bound(&input.windows, &names(&prepared.keys))),
         ..NodeNotes::default()

@@ -1,6 +1,7 @@
 //! Logical plans to circuits: analysis, rewrites, bounds, explain.
 
 mod aggregate;
+mod bounded;
 mod compile;
 mod constant;
 mod explain;
