@@ -1,4 +1,4 @@
--- compare: refused
+-- compare: differs
 -- when built: rows
 SET 'table.local-time-zone' = 'America/New_York';
 CREATE TABLE t (side STRING, id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), rt AS CAST(ts AS TIMESTAMP_LTZ(3)), WATERMARK FOR rt AS rt - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/window_sides.json','format'='json');

@@ -1,4 +1,4 @@
--- compare: refused
+-- compare: differs
 -- when built: rows
 CREATE TABLE l (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector'='filesystem','path'='${DIR}/ahead.json','format'='json');
 CREATE TABLE r (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector'='filesystem','path'='${DIR}/behind.json','format'='json');
