@@ -71,14 +71,6 @@ impl WindowSpec {
         }
     }
 
-    /// After how long windows of one length begin again.
-    pub fn period(&self) -> i64 {
-        match self.kind {
-            WindowKind::Tumble { size } | WindowKind::Cumulate { size, .. } => size,
-            WindowKind::Hop { slide, .. } => slide,
-        }
-    }
-
     /// How long a slice is.
     pub fn slice(&self) -> i64 {
         match self.kind {

@@ -69,9 +69,7 @@ pub(super) fn window_column(
     let column: TimestampMillisecondArray = match edge {
         WindowEdge::Start => windows.iter().map(|w| w.start).collect::<Vec<_>>().into(),
         WindowEdge::End => windows.iter().map(|w| w.end).collect::<Vec<_>>().into(),
-        WindowEdge::Time => {
-            windows.iter().map(|w| clock.instant(w.end.saturating_sub(1))).collect::<Vec<_>>().into()
-        }
+        WindowEdge::Time => windows.iter().map(|w| clock.instant(w.end.saturating_sub(1))).collect::<Vec<_>>().into(),
     };
     Ok(Arc::new(column.with_timezone_opt(zone.clone())))
 }

@@ -21,8 +21,22 @@ use crate::{Error, Result};
 
 /// Aggregates whose results do not depend on the order of rows, so that those of a session's parts can be put together in any.
 const ORDERLESS: &[&str] = &[
-    "approx_distinct", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "count", "max", "median", "min",
-    "stddev", "stddev_pop", "sum", "var", "var_pop",
+    "approx_distinct",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "count",
+    "max",
+    "median",
+    "min",
+    "stddev",
+    "stddev_pop",
+    "sum",
+    "var",
+    "var_pop",
 ];
 
 /// Lowers the window function by itself: rows go out when their session is final.
@@ -64,7 +78,8 @@ pub(super) fn aggregate(
     }
     let input = compiler.lower(&stripped.plan)?;
     // The keys in the order of the result's, each once.
-    let ordered: Vec<Column> = all.iter().zip(&group.window).filter(|(_, w)| w.is_none()).filter_map(|(e, _)| column(e)).collect();
+    let ordered: Vec<Column> =
+        all.iter().zip(&group.window).filter(|(_, w)| w.is_none()).filter_map(|(e, _)| column(e)).collect();
     let (node, sessions) = self::sessions(compiler, input, &stripped.time, &ordered, *gap, schema)?;
     let mut outputs = outputs(&group);
     outputs.extend((0..aggregates.len()).map(WindowOutput::Aggregate));

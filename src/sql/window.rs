@@ -150,8 +150,8 @@ fn read_windows(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> 
     };
     let (offset, span) = offset.unwrap_or((0, call.span));
     let spec = WindowSpec { kind, offset };
-    if offset.unsigned_abs() >= spec.period().unsigned_abs() {
-        return Err(at(span, format!("{}'s OFFSET must be less than the span that its windows repeat by", call.name)));
+    if offset.unsigned_abs() >= spec.size().unsigned_abs() {
+        return Err(at(span, format!("{}'s OFFSET must be less than its SIZE", call.name)));
     }
     Ok(Windows::Slices(spec))
 }

@@ -106,10 +106,7 @@ impl Operator for SessionAggregate {
         let options = RecordBatchOptions::new().with_row_count(Some(of_part.len()));
         let rows = RecordBatch::try_new_with_options(self.state_schema()?, columns, &options)?;
         let placement = self.plan.sessions.placement((2..2 + self.plan.sessions.keys.len()).collect());
-        Ok(vec![
-            StateTable { name: "sessions", placement, rows: vec![rows] },
-            fired_table(self.sessions.fired())?,
-        ])
+        Ok(vec![StateTable { name: "sessions", placement, rows: vec![rows] }, fired_table(self.sessions.fired())?])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

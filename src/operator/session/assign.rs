@@ -84,10 +84,7 @@ impl Operator for SessionAssign {
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let placement = self.plan.sessions.placement(self.plan.sessions.keys.clone());
-        Ok(vec![
-            StateTable { name: "rows", placement, rows: self.rows.freeze()? },
-            fired_table(self.sessions.fired())?,
-        ])
+        Ok(vec![StateTable { name: "rows", placement, rows: self.rows.freeze()? }, fired_table(self.sessions.fired())?])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
