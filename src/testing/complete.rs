@@ -16,7 +16,7 @@ pub(super) fn completed(script: &Script, answers: &[Answer]) -> Option<String> {
     for answer in own.into_iter().rev() {
         let until = (answer.from + answer.count).min(lines.len());
         let from = answer.from.min(until);
-        lines.splice(from..until, answer.lines.iter().map(String::as_str));
+        lines.splice(from..until, answer.lines.iter().map(|l| l.trim_end()));
     }
     let mut text = lines.join("\n");
     text.push('\n');

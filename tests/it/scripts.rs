@@ -49,7 +49,8 @@ fn wrong(script: &str) -> (Vec<Mode>, String, usize) {
 
 #[test]
 fn what_does_not_hold_is_shown_with_its_place() {
-    let (modes, message, line) = wrong("query sums\nSELECT SUM(v) FROM t\n\npush t\na, 1, 00:00:01\n\ntable sums\n----\n2\n");
+    let (modes, message, line) =
+        wrong("query sums\nSELECT SUM(v) FROM t\n\npush t\na, 1, 00:00:01\n\ntable sums\n----\n2\n");
     assert_eq!((modes, line), (vec![Mode::Written], 13));
     for part in ["-   2", "+   1", "at wrong.slt:13", "as written", "the table of sums"] {
         assert!(message.contains(part), "{part}: {message}");
@@ -70,7 +71,8 @@ fn what_does_not_hold_is_shown_with_its_place() {
     assert!(message.contains("takes new rows only"), "{message}");
     let (_, message, _) = wrong("query\nSELECT k FROM t\n\nlate 1\n");
     assert!(message.contains("1 late rows are expected, and there are 0"), "{message}");
-    let (_, message, _) = wrong("query\nSELECT SUM(v) FROM t GROUP BY k\n\npush t\na, 1, 00:00:01\n\nstate GroupAggregate <= 0\n");
+    let (_, message, _) =
+        wrong("query\nSELECT SUM(v) FROM t GROUP BY k\n\npush t\na, 1, 00:00:01\n\nstate GroupAggregate <= 0\n");
     assert!(message.contains("GroupAggregate holds 1 rows of state"), "{message}");
     let (_, message, _) = wrong("query sums\nSELECT v FROM t\n\ntable sum\n----\n");
     assert!(message.contains("did you mean 'sums'?"), "{message}");
