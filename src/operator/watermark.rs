@@ -29,6 +29,21 @@ pub struct WatermarkStrategy {
     pub rule: WatermarkRule,
 }
 
+impl WatermarkStrategy {
+    /// For each row its time and the watermark that it brings, in milliseconds; NULL where it has none.
+    ///
+    /// # Errors
+    /// When an expression fails.
+    pub fn times(&self, rows: &RecordBatch) -> Result<(Int64Array, Int64Array)> {
+        let rowtimes = evaluate_millis(&self.rowtime, rows)?;
+        let marks = match &self.rule {
+            WatermarkRule::Delay(delay) => rowtimes.unary(|t| t.saturating_sub(*delay)),
+            WatermarkRule::Expression(expr) => evaluate_millis(expr, rows)?,
+        };
+        Ok((rowtimes, marks))
+    }
+}
+
 /// Follows the watermark of one source, row by row, in the order of arrival.
 ///
 /// A row goes first and its watermark after it, as in Flink: a row sees the watermark of the rows before it. This runs
@@ -48,6 +63,11 @@ impl WatermarkAssigner {
     /// Where the watermark stands.
     pub fn current(&self) -> Watermark {
         Watermark(self.current)
+    }
+
+    /// Moves the watermark on to where it is told to be, not back.
+    pub fn raise(&mut self, watermark: Watermark) {
+        self.current = self.current.max(watermark.0);
     }
 
     /// Goes on from a watermark that was reached before.
