@@ -21,6 +21,7 @@ pub mod limit;
 pub mod net;
 pub mod normalize;
 pub mod over;
+pub mod session;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;
