@@ -23,6 +23,7 @@ pub mod net;
 pub mod normalize;
 pub mod over;
 pub mod reached;
+pub mod session;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;

@@ -7,17 +7,18 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
+use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest, UserDefinedLogicalNodeCore};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::as_of::TemporalJoin;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
-use super::window_tvf::WindowTvf;
-use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
+use super::window_tvf::{SessionTvf, WindowTvf};
+use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
 use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
@@ -139,9 +140,15 @@ impl Compiler {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
-                LogicalPlan::Join(join) if join::taken(&p.expr, join).is_some() => {
-                    let columns = join::taken(&p.expr, join).unwrap_or_default();
+                LogicalPlan::Join(join) if join::taken(&p.expr, &join.schema).is_some() => {
+                    let columns = join::taken(&p.expr, &join.schema).unwrap_or_default();
                     join::lower(self, join, &columns)
+                }
+                LogicalPlan::Extension(e) if e.node.as_any().is::<TemporalJoin>() => {
+                    match (e.node.as_any().downcast_ref::<TemporalJoin>(), join::taken(&p.expr, p.input.schema())) {
+                        (Some(join), Some(columns)) => temporal::lower(self, join, &columns),
+                        _ => self.select(&p.input, None, &p.expr, p.schema.inner()),
+                    }
                 }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
@@ -179,6 +186,12 @@ impl Compiler {
                 let node = e.node.as_any();
                 if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
                     return self.window_assign(tvf);
+                }
+                if let Some(tvf) = node.downcast_ref::<SessionTvf>() {
+                    return session::lower(self, tvf);
+                }
+                if let Some(join) = node.downcast_ref::<TemporalJoin>() {
+                    return temporal::lower(self, join, &(0..plan.schema().fields().len()).collect::<Vec<_>>());
                 }
                 if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
                     return set_operation::lower(self, operation);
@@ -359,7 +372,7 @@ impl Compiler {
         let rowtime = self.rowtime(input, &tvf.time, tvf.input.schema())?;
         let before = self.circuit.node(input);
         let width = before.schema.fields().len();
-        let own = tvf_columns(tvf);
+        let own = tvf.schema().fields().iter().skip(tvf.input.schema().fields().len()).cloned();
         let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
         let mut rowtimes = before.notes.rowtimes.clone();
         rowtimes.push(width + 2);
@@ -458,18 +471,11 @@ pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// The three columns that a window function adds.
-fn tvf_columns(tvf: &WindowTvf) -> Vec<arrow::datatypes::FieldRef> {
-    use datafusion_expr::UserDefinedLogicalNodeCore;
-    let schema = tvf.schema();
-    schema.fields().iter().skip(schema.fields().len() - 3).cloned().collect()
 }
 
 /// An expression that can be evaluated over batches of a schema.

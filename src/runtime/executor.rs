@@ -25,6 +25,9 @@ pub struct StepInput {
     pub batches: Vec<Vec<ChangeBatch>>,
     /// For each source how it stands.
     pub sources: Vec<SourceState>,
+    /// For each source the watermark that it is to have behind the batches, where that is further than what their rows say.
+    /// May be left empty; counts for tables that declare a watermark.
+    pub watermarks: Vec<Watermark>,
     /// The driver's clock: milliseconds since the epoch.
     pub processing_time: i64,
 }
@@ -161,6 +164,7 @@ impl Executor {
             }
             if let Some(assigner) = &mut self.assigners[source] {
                 batches.iter_mut().try_for_each(|b| assigner.assign(b))?;
+                assigner.raise(input.watermarks.get(source).copied().unwrap_or_default());
             }
         }
         self.advance(&input.sources);
