@@ -28,6 +28,10 @@ fn one(expr: &mut Expr) {
             }
         }
         Expr::TypedString(typed) => timestamp_precision(typed),
+        // `INTERVAL '0.500' SECOND(1, 3)`: how many digits are written says nothing that these do not.
+        Expr::Interval(interval) if interval.last_field.is_none() => {
+            (interval.leading_precision, interval.fractional_seconds_precision) = (None, None);
+        }
         Expr::Ceil { expr: inner, field: CeilFloorKind::DateTimeField(field) } => {
             to_unit(inner, field, "ceil_to").into_iter().for_each(|new| *expr = new);
         }
