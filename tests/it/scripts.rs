@@ -1,8 +1,12 @@
 //! The test scripts of `tests/scripts`, and what the test driver finds wrong in scripts that are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
+use millstream::datafusion_common::ScalarValue;
+use millstream::datafusion_expr::{ColumnarValue, Volatility, create_udf};
 use millstream::testing::{Mode, ModeKind, Options, Report, Script, TestDriver};
 
 fn folder() -> PathBuf {
@@ -215,4 +219,19 @@ fn a_driver_tells_what_cannot_be_done() {
     driver.push("t", "a, 1, 00:00:02").unwrap();
     driver.step().unwrap_err();
     assert!(told(driver.table("sums").unwrap_err()).contains("whose input has ended"));
+}
+
+#[test]
+fn scripts_run_with_functions_of_the_programs_own() {
+    let script = "query I\nSELECT ascii_sum('ab')\n----\n195\n";
+    let script = Script::parse("own.slt", script).unwrap();
+    let sum = |args: &[ColumnarValue]| {
+        let ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) = &args[0] else { panic!("{args:?}") };
+        let sum: i64 = text.bytes().map(i64::from).sum();
+        Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(sum))))
+    };
+    let sum = create_udf("ascii_sum", vec![DataType::Utf8], DataType::Int64, Volatility::Volatile, Arc::new(sum));
+    let report = script.run_with(&Options::default(), |session| session.register_scalar(sum.clone()));
+    assert!(report.passed(), "{}", report.failures[0]);
+    assert!(!script.run(&Options::default()).passed());
 }
