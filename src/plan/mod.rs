@@ -7,6 +7,7 @@ mod explain;
 mod global;
 mod group;
 mod join;
+mod match_recognize;
 mod narrow;
 mod optimize;
 mod over;
@@ -25,6 +26,7 @@ mod windowed;
 
 pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;
+pub use match_recognize::{Instant, MatchClauses, MatchNumber, MatchRecognizeNode, Navigate, Over, classifier};
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use ttl::StateTtls;
 pub use window_tvf::WindowTvf;
