@@ -75,8 +75,8 @@ impl WatermarkAssigner {
         self.current = watermark.0;
     }
 
-    /// Notes for each row of the batch the watermark just before it, where that is at or past the row itself, and moves
-    /// the watermark on.
+    /// Notes for each row of the batch the watermark just before it, where that is at or past the millisecond before a row
+    /// (what ends a millisecond before the row it has closed), and moves the watermark on.
     ///
     /// # Errors
     /// When a rowtime is NULL, or an expression fails.
@@ -96,7 +96,7 @@ impl WatermarkAssigner {
             WatermarkRule::Delay(delay) => {
                 let (Some(first), Some(last)) = (min(&rowtimes), max(&rowtimes)) else { return Ok(()) };
                 let reached = self.current.max(last.saturating_sub(*delay));
-                if first > reached {
+                if first.saturating_sub(1) > reached {
                     self.current = reached;
                     return Ok(());
                 }
@@ -125,12 +125,12 @@ impl WatermarkAssigner {
         Ok(())
     }
 
-    /// Goes through the rows one by one. `None` when none of them is at or behind the watermark before it.
+    /// Goes through the rows one by one. `None` when all of them are more than a millisecond past the watermark before them.
     fn follow(&mut self, rowtimes: &[i64], marks: impl Iterator<Item = i64>) -> Option<Int64Array> {
         let mut late = false;
         let mut before = Vec::with_capacity(rowtimes.len());
         for (rowtime, mark) in rowtimes.iter().zip(marks) {
-            late |= *rowtime <= self.current;
+            late |= rowtime.saturating_sub(1) <= self.current;
             before.push(self.current);
             self.current = self.current.max(mark);
         }
