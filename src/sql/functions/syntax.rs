@@ -28,8 +28,8 @@ fn one(expr: &mut Expr) {
             }
         }
         Expr::TypedString(typed) => timestamp_precision(typed),
-        // `INTERVAL '0.500' SECOND(1, 3)`: how many digits are written says nothing that these do not.
-        Expr::Interval(interval) if interval.last_field.is_none() => {
+        // `INTERVAL '1.5' SECOND(1, 1)`: how many digits there may be.
+        Expr::Interval(interval) => {
             (interval.leading_precision, interval.fractional_seconds_precision) = (None, None);
         }
         Expr::Ceil { expr: inner, field: CeilFloorKind::DateTimeField(field) } => {
