@@ -24,6 +24,7 @@ pub mod over;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;
+pub mod temporal_join;
 pub mod top_n;
 pub mod union;
 pub mod unnest;
