@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod as_of;
+mod bounded;
 mod compile;
 mod constant;
 mod explain;
@@ -14,6 +15,7 @@ mod over;
 mod rank;
 mod refuse;
 mod scan;
+mod session;
 mod set_operation;
 mod sink;
 mod sort;
@@ -30,4 +32,4 @@ pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use ttl::StateTtls;
-pub use window_tvf::WindowTvf;
+pub use window_tvf::{SessionTvf, WindowTvf};

@@ -263,6 +263,10 @@ pub(super) fn top_n(
     let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
     let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
     let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
+    let mut passed = passed(&before.notes, width);
+    if let Some((start, end)) = window.filter(|_| windows.is_some()) {
+        close(&mut passed, (*start, *end));
+    }
     let appends = windows.is_some() || kept.is_some_and(Keep::is_first);
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
@@ -270,7 +274,7 @@ pub(super) fn top_n(
         net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
-        ..passed(&before.notes, width)
+        ..passed
     };
     let ttl = ordered.ttl;
     let input = wide;
@@ -419,13 +423,14 @@ fn keys(before: &NodeNotes, partition: &[usize], range: (u64, u64), width: usize
 
 /// The time attributes and windows of rows that are passed on, `width` columns of them.
 pub(super) fn passed(before: &NodeNotes, width: usize) -> NodeNotes {
-    let within = |columns: &[usize]| columns.iter().copied().filter(|c| *c < width).collect();
-    NodeNotes {
-        rowtimes: within(&before.rowtimes),
-        proctimes: within(&before.proctimes),
-        windows: before.windows.iter().copied().filter(|(s, e)| *s < width && *e < width).collect(),
-        ..NodeNotes::default()
-    }
+    before.carried(|c| (c < width).then_some(c).into_iter().collect())
+}
+
+/// What is left of times and windows in rows that come out when a window of theirs has closed.
+pub(super) fn close(notes: &mut NodeNotes, window: (usize, usize)) {
+    notes.rowtimes.clone_from(&notes.window_times);
+    notes.windows.retain(|w| *w == window);
+    notes.window_ends.retain(|end| *end == window.1);
 }
 
 fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> String {

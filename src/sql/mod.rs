@@ -6,6 +6,7 @@ pub mod functions;
 pub mod parse;
 
 mod catalog;
+mod circuit;
 mod describe;
 mod grouping;
 mod hints;
@@ -27,7 +28,5 @@ mod version;
 mod view;
 mod window;
 
-pub(crate) use locate::locate_refusal;
 pub use session::{Outcome, PlannedInsert, PlannedQuery, Session};
 pub use settings::Settings;
-pub(crate) use stack::with_large_stack;

@@ -12,3 +12,4 @@ mod fuzz;
 mod law;
 mod nexmark;
 mod rooms;
+mod scripts;
