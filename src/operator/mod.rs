@@ -19,6 +19,7 @@ pub mod interval_join;
 pub mod join;
 mod late;
 pub mod limit;
+pub mod match_recognize;
 pub mod net;
 pub mod normalize;
 pub mod over;

@@ -12,6 +12,7 @@ use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::as_of::TemporalJoin;
+use super::match_recognize::MatchRecognizeNode;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
 use super::source::Read;
@@ -19,7 +20,7 @@ use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::window_tvf::{SessionTvf, WindowTvf};
-use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
+use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
 use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
@@ -206,6 +207,9 @@ impl Compiler {
                 }
                 if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
                     return set_operation::lower(self, operation);
+                }
+                if let Some(matched) = node.downcast_ref::<MatchRecognizeNode>() {
+                    return match_recognize::lower(self, matched);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),

@@ -186,7 +186,7 @@ fn by_rowtime(compiler: &mut Compiler, join: &TemporalJoin, time: usize, columns
         inputs: [input(0, left, time), input(1, right, version_time)],
         outer: join.join_type == JoinType::Left,
         condition,
-        same_sources: compiler.sources_of(sides[0].node) == compiler.sources_of(sides[1].node),
+        origin: compiler.origin([sides[0].node, sides[1].node]),
         newest: known.is_some_and(|v| v.newest),
         outputs: columns.iter().map(place).collect(),
         schema: result_schema(join, columns, [&left.schema, &right.schema], sides[0].width),
@@ -238,7 +238,6 @@ fn result_notes(
         names.join(", ")
     };
     let [asking, versions] = &factory.inputs;
-    let place = |column: usize| columns.iter().position(|c| *c == column);
     let kind = if factory.outer { "LEFT" } else { "INNER" };
     let mut detail = format!("{kind}, on=[({}) = ({})], as of {}", names(asking), names(versions), join.time.name);
     if let Some(rest) = rest {
@@ -246,15 +245,12 @@ fn result_notes(
     }
     NodeNotes {
         detail,
-        rowtimes: left.notes.rowtimes.iter().filter_map(|c| place(*c)).collect(),
-        proctimes: left.notes.proctimes.iter().filter_map(|c| place(*c)).collect(),
-        windows: left.notes.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
         bound: Some(format!(
             "left: rows not before the watermark; right: one version per distinct ({}) and versions not before the \
              watermark{}",
             names(versions),
             ttl::shown(factory.ttl)
         )),
-        ..NodeNotes::default()
+        ..left.notes.carried(|column| (0..columns.len()).filter(|at| columns[*at] == column).collect())
     }
 }

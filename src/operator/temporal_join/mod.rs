@@ -25,6 +25,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use self::answer::Answers;
 use self::versions::Versions;
 use super::over::waiting::Queue;
+use super::reached::{Origin, Reached};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, Watermark, rowtime_millis};
 use crate::state::{Expiry, Keys, StateTable};
@@ -50,8 +51,8 @@ pub struct TemporalJoinFactory {
     pub outer: bool,
     /// What a row and its version must satisfy to match: over the left input's columns followed by the right input's.
     pub condition: Option<Arc<dyn PhysicalExpr>>,
-    /// Whether both inputs come from the same sources, row by row at the same watermark.
-    pub same_sources: bool,
+    /// Whether both inputs come from the same sources.
+    pub origin: Origin,
     /// Whether a version that is older than the last of its key to come is passed over, as in a deduplication.
     pub newest: bool,
     /// The columns of the result, counted as in the condition.
@@ -89,8 +90,7 @@ struct TemporalJoin {
     expiry: Expiry,
     /// The watermark that rows have been answered for.
     fired: i64,
-    /// The inputs' watermarks at the end of the last step.
-    reached: [i64; 2],
+    reached: Reached,
     pending: [Vec<ChangeBatch>; 2],
     /// With so many keys it is asked which are still needed.
     check_keys_at: usize,
@@ -139,7 +139,7 @@ impl TemporalJoin {
             newest: Vec::new(),
             expiry: Expiry::new(plan.ttl),
             fired: Watermark::MIN.0,
-            reached: [Watermark::MIN.0; 2],
+            reached: Reached::new(plan.origin),
             pending: [Vec::new(), Vec::new()],
             check_keys_at: CHECK_KEYS_FROM,
             plan: plan.clone(),
@@ -175,21 +175,18 @@ impl TemporalJoin {
         let keys = self.intern(input, &batch.rows)?;
         let times = self.times(input, &batch.rows)?;
         self.expiry.touch(&keys, now);
-        // Where the other side has sources of its own, a row is late by the least watermark of both.
-        let other = if self.plan.same_sources { i64::MAX } else { self.reached[1 - input] };
         let mut rows = Rows { input, batch, keys, times };
         if self.plan.newest && input == 1 {
             rows = self.in_order(rows)?;
         }
-        let marks = rows.batch.watermarks.clone();
-        let Some(marks) = marks else { return self.put(&rows).map(|()| None) };
-        let is_late = |i: u32| rows.times[i as usize] <= marks.value(i as usize).min(other);
+        let Some(marks) = self.reached.marks(input, &rows.batch) else { return self.put(&rows).map(|()| None) };
+        let is_late = |i: u32| rows.times[i as usize] <= marks.value(i as usize);
         let (late, fresh): (Vec<u32>, Vec<u32>) = (0..rows.keys.len() as u32).partition(|i| is_late(*i));
         if late.is_empty() {
             return self.put(&rows).map(|()| None);
         }
         self.put(&rows.take(fresh)?)?;
-        let levels = late.iter().map(|i| marks.value(*i as usize).min(other)).collect();
+        let levels = late.iter().map(|i| marks.value(*i as usize)).collect();
         Ok(Some(Late { rows: rows.take(late)?, levels }))
     }
 
@@ -298,9 +295,7 @@ impl Operator for TemporalJoin {
         }
         self.take_in_late(&late, out)?;
         self.fire(time.watermark.0, out)?;
-        if let [left, right] = time.inputs.as_slice() {
-            self.reached = [left.0, right.0];
-        }
+        self.reached.advance(time);
         self.tidy()
     }
 

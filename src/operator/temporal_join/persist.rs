@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 
 use super::TemporalJoin;
+use crate::operator::reached::REACHED;
 use crate::operator::top_n::placement;
 use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
@@ -15,7 +16,7 @@ const BATCH_ROWS: usize = 8192;
 impl TemporalJoin {
     pub(super) fn freeze(&mut self) -> Result<Vec<StateTable>> {
         let [left, right] = &self.plan.inputs;
-        let marks: ArrayRef = Arc::new(Int64Array::from(vec![self.fired, self.reached[0], self.reached[1]]));
+        let marks: ArrayRef = Arc::new(Int64Array::from(vec![self.fired]));
         let versions = self.versions.freeze(BATCH_ROWS)?.into_iter().map(|(keys, rows, ended)| {
             let written = Int64Array::from_iter_values(keys.iter().map(|key| self.expiry.written(*key)));
             let more: [ArrayRef; 2] = [Arc::new(ended), Arc::new(written)];
@@ -24,7 +25,7 @@ impl TemporalJoin {
         });
         Ok(vec![
             StateTable {
-                name: "watermarks",
+                name: "fired",
                 placement: Placement::All,
                 rows: vec![RecordBatch::try_from_iter([("watermark", marks)])?],
             },
@@ -33,16 +34,23 @@ impl TemporalJoin {
                 placement: placement(&right.keys),
                 rows: versions.collect::<Result<Vec<_>>>()?,
             },
+            self.reached.freeze()?,
             StateTable { name: "waiting", placement: placement(&left.keys), rows: self.queue.freeze(BATCH_ROWS)? },
         ])
     }
 
     pub(super) fn thaw(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for table in tables {
+            if table.name == REACHED {
+                self.reached.thaw(&table);
+                continue;
+            }
             for rows in &table.rows {
                 match table.name {
                     // Every worker saw the same watermarks at the end of a step.
-                    "watermarks" => self.thaw_watermarks(rows)?,
+                    "fired" => {
+                        self.fired = typed::<Int64Array>(rows, 0)?.values().iter().fold(self.fired, |a, b| a.max(*b))
+                    }
                     "versions" => self.thaw_versions(rows)?,
                     "waiting" => self.thaw_waiting(rows)?,
                     _ => return Err(foreign()),
@@ -50,17 +58,6 @@ impl TemporalJoin {
             }
         }
         Ok(())
-    }
-
-    fn thaw_watermarks(&mut self, rows: &RecordBatch) -> Result<()> {
-        match typed::<Int64Array>(rows, 0)?.values().as_ref() {
-            [fired, left, right] => {
-                self.fired = self.fired.max(*fired);
-                self.reached = [*left, *right];
-                Ok(())
-            }
-            _ => Err(foreign()),
-        }
     }
 
     fn thaw_versions(&mut self, rows: &RecordBatch) -> Result<()> {

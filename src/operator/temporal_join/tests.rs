@@ -13,6 +13,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{TemporalInput, TemporalJoinFactory};
 use crate::change::{ChangeBatch, RowKind, Watermark};
+use crate::operator::reached::Origin;
 use crate::operator::{Operator, OperatorFactory, StepTime};
 
 const DELAY: i64 = 5;
@@ -57,7 +58,7 @@ fn plan(outer: bool, conditional: bool, newest: bool) -> TemporalJoinFactory {
         inputs: [input.clone(), input],
         outer,
         condition: conditional.then_some(less),
-        same_sources: true,
+        origin: Origin::Same([0, 0]),
         newest,
         outputs: vec![2, 5],
         schema: Arc::new(Schema::new(vec![id.clone(), id.with_name("version")])),

@@ -7,6 +7,7 @@ mod case;
 mod changing;
 mod exec;
 mod joins;
+mod patterns;
 mod query;
 mod reference;
 mod rows;
@@ -98,7 +99,8 @@ fn every_operator_is_under_the_laws() {
     let joins = [joins::Family::Interval, joins::Family::Window];
     let joins = joins.into_iter().flat_map(|family| joins::Case::random(family, 1).operators());
     let temporal = (1..20).flat_map(|seed| temporal::Case::random(seed).operators());
-    let proven = cases.flat_map(|case| case.operators()).chain(changing).chain(joins).chain(temporal);
+    let proven = cases.flat_map(|case| case.operators()).chain(changing).chain(joins).chain(patterns::operators());
+    let proven = proven.chain(temporal);
     let proven: BTreeSet<String> = proven.collect();
     let missing: Vec<String> = declared_operators().into_iter().filter(|o| !proven.contains(o)).collect();
     assert!(missing.is_empty(), "no case of any law runs {missing:?}; those that do run: {proven:?}");
