@@ -262,7 +262,9 @@ pub(super) fn top_n(
     let changing = before.notes.changelog == Changelog::Retract;
     let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
     let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
-    let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
+    let keep = keep(&before.notes, ordered.range, &order);
+    let latest_first = windows.is_some() && matches!(keep, Some(Keep::LastByRowtime(_) | Keep::LastArrived));
+    let kept = keep.filter(|_| !ranked && windows.is_none());
     let mut passed = passed(&before.notes, width);
     if let Some((start, end)) = window.filter(|_| windows.is_some()) {
         close(&mut passed, (*start, *end));
@@ -287,8 +289,19 @@ pub(super) fn top_n(
             let range = ordered.range;
             let ttl = ttl.filter(|_| windows.is_none());
             let out = Arc::clone(&schema);
-            let factory =
-                TopN { partition, order, range, ranked, changing, by_content, input, schema: out, ttl, windows };
+            let factory = TopN {
+                partition,
+                order,
+                range,
+                ranked,
+                changing,
+                by_content,
+                latest_first,
+                input,
+                schema: out,
+                ttl,
+                windows,
+            };
             compiler.operator(factory, vec![node], schema, notes)
         }
     })

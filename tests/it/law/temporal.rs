@@ -53,7 +53,6 @@ struct Row {
 /// The id of a row that asked, and that of its version.
 type Answer = (i64, Option<i64>);
 
-#[derive(Debug)]
 pub struct Case {
     source: Source,
     outer: bool,
@@ -115,7 +114,7 @@ impl Case {
                 0 => Schedule::at_once(&counts),
                 _ => Schedule::random(&counts, &mut rng, trial >= 2),
             };
-            let about = || format!("seed {seed}\n{self:#?}\nwith {schedule:?}");
+            let about = || format!("seed {seed}\n{:#?}\n{:#?}\nwith {schedule:?}", self.script, self.tables);
             let observed = run(&self.circuit, &changes, &schedule).unwrap_or_else(|e| panic!("{e}\n{}", about()));
             for step in 0..=schedule.steps.len() {
                 let consumed = |name: &str| schedule.consumed(name, step);
