@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, ScalarValue};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion_expr::expr::{WindowFunction, WindowFunctionDefinition};
 use datafusion_expr::logical_plan::{Filter, Projection, SubqueryAlias, Window};
 use datafusion_expr::utils::{conjunction, split_conjunction};
@@ -181,6 +181,38 @@ pub(super) fn lower(
     let number = ranked.window.schema.fields().last().cloned();
     let node = top_n(compiler, input, below.schema(), &ordered, number)?;
     compiler.calc(node, &ranked.window.schema, rest.as_ref(), &exprs, schema)
+}
+
+/// The rows of which a deduplication keeps the newest of each key.
+pub(super) struct Newest {
+    /// All of them, with the columns of the deduplication.
+    pub plan: LogicalPlan,
+    /// Of those columns the key.
+    pub partition: Vec<usize>,
+}
+
+/// The rows below a filter that keeps the last row of each key by rowtime, projected; `None` where it is another filter.
+/// `rowtime` says which column of a plan is its rowtime.
+pub(super) fn newest(
+    filter: &Filter,
+    exprs: &[Expr],
+    schema: &DFSchemaRef,
+    rowtime: impl Fn(&LogicalPlan) -> Option<usize>,
+) -> Result<Option<Newest>> {
+    let Some(ranked) = recognise(filter)?.filter(|r| r.range == (1, 1) && r.rest.is_none()) else { return Ok(None) };
+    let input = &ranked.window.input;
+    let params = &ranked.function.params;
+    let [SortExpr { expr: Expr::Column(order), asc: false, .. }] = params.order_by.as_slice() else { return Ok(None) };
+    if rowtime(input) != Some(input.schema().index_of_column(order)?) {
+        return Ok(None);
+    }
+    let number = rank_column(ranked.window);
+    let inlined = |e: &Expr| with_known_rank(inline(e, &ranked.between)?, number.as_ref(), ranked.range);
+    let exprs = exprs.iter().map(inlined).collect::<Result<Vec<_>>>()?;
+    let place = |key: &Expr| exprs.iter().position(|e| e.clone().unalias_nested().data == *key);
+    let partition = params.partition_by.iter().map(place).collect::<Option<Vec<_>>>();
+    let plan = Projection::try_new_with_schema(exprs, Arc::clone(input), Arc::clone(schema))?;
+    Ok(partition.map(|partition| Newest { plan: LogicalPlan::Projection(plan), partition }))
 }
 
 /// An expression with the row number put in where only one number is asked for.
