@@ -12,14 +12,16 @@ use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::as_of::TemporalJoin;
+use super::match_recognize::MatchRecognizeNode;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
+use super::source::Read;
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::unbounded::{self, UnboundedState};
 use super::window_tvf::{SessionTvf, WindowTvf};
-use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
+use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
 use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
@@ -70,7 +72,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
         if compiler.state_ttls != state_ttls {
             // Equal plans under other hints are other operators.
-            compiler.lowered.clear();
+            compiler.lowered.iter_mut().for_each(HashMap::clear);
             compiler.state_ttls = state_ttls;
         }
         let input = compiler.lower(plan)?;
@@ -116,23 +118,33 @@ pub(super) struct Compiler {
     pub(super) circuit: Circuit,
     pub(super) options: CompileOptions,
     pub(super) scans: Scans,
-    /// Sources of tables, and the nodes that give their rows.
-    pub(super) read: Vec<(usize, NodeId)>,
+    /// The tables that are read.
+    pub(super) read: Vec<Read>,
     /// The hints of the query that is being lowered.
     pub(super) state_ttls: StateTtls,
-    /// What the queries with these hints have in common.
-    lowered: HashMap<LogicalPlan, NodeId>,
+    /// Whether sources are to give their changes as they read them.
+    pub(super) as_read: bool,
+    /// What the queries with these hints have in common: with whole changes, and with changes as they are read.
+    lowered: [HashMap<LogicalPlan, NodeId>; 2],
 }
 
 impl Compiler {
     /// The node that gives a plan's rows, its columns in the order of the plan's schema.
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
-        if let Some(known) = self.lowered.get(plan) {
+        if let Some(known) = self.lowered[usize::from(self.as_read)].get(plan) {
             return Ok(*known);
         }
         let node = self.lower_new(plan)?;
-        self.lowered.insert(plan.clone(), node);
+        self.lowered[usize::from(self.as_read)].insert(plan.clone(), node);
         Ok(node)
+    }
+
+    /// Lowers what is to have each change of its sources as it was read.
+    pub(super) fn with_changes_as_read<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.as_read, true);
+        let lowered = f(self);
+        self.as_read = before;
+        lowered
     }
 
     fn lower_new(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
@@ -200,6 +212,9 @@ impl Compiler {
                 }
                 if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
                     return set_operation::lower(self, operation);
+                }
+                if let Some(matched) = node.downcast_ref::<MatchRecognizeNode>() {
+                    return match_recognize::lower(self, matched);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),
