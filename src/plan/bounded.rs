@@ -7,9 +7,10 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
-use super::ttl;
+use crate::change::TimeSpan;
 use crate::operator::interval_join::JoinTime;
 use crate::runtime::circuit::{Changelog, NodeNotes};
+use crate::runtime::{Bound, Held};
 
 /// Two inputs of a join, the left and the right of its operator.
 pub(super) struct Sides<'a> {

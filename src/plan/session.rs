@@ -10,13 +10,13 @@ use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
 use super::compile::Compiler;
-use super::ttl;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
-use crate::change::WallClock;
+use crate::change::{TimeSpan, WallClock};
 use crate::operator::session::{SessionAggregateFactory, SessionAssignFactory, SessionSpec};
 use crate::operator::window_aggregate::{Aggregate, WindowOutput};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// Aggregates whose results do not depend on the order of rows, so that those of a session's parts can be put together in any.
@@ -61,6 +61,12 @@ pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId>
     let input = Arc::clone(&before.schema);
     let factory = SessionAssignFactory { sessions, input, schema: Arc::clone(&schema) };
     Ok(compiler.operator(factory, vec![node], schema, notes))
+}
+
+/// What bounds the state: sessions are let go when they close.
+fn bound(held: Held, gap: i64) -> Bound {
+    let spec = Some(format!("SESSION(gap={})", TimeSpan(gap)));
+    Bound::of([held.lives(Lifetime::Windows { slices: false, spec })])
 }
 
 /// The aggregate of each session, where sessions are grouped by themselves and their keys; `None` for any other aggregate.
