@@ -21,6 +21,7 @@ pub mod limit;
 pub mod net;
 pub mod normalize;
 pub mod over;
+pub mod processing_time;
 pub mod session;
 pub mod set_operation;
 pub mod single_row;
@@ -85,6 +86,13 @@ pub trait Operator: Send {
             return Ok(());
         }
         Err(crate::Error::internal("state for an operator that keeps none"))
+    }
+
+    /// The processing time, in milliseconds since the epoch, at which it wants a step even if no rows come: when a window or
+    /// an interval of processing time ends. Asked for after each step; `None` when it waits for rows alone. At the step
+    /// that comes then, or at any later one, `advance` does what is due.
+    fn next_timer(&self) -> Option<i64> {
+        None
     }
 
     /// What it holds and what it saw, for the metrics.

@@ -6,6 +6,7 @@ mod canary;
 mod case;
 mod changing;
 mod exec;
+mod processing_time;
 mod query;
 mod reference;
 mod rows;
@@ -20,6 +21,7 @@ use case::{Case, Family, prove};
 const STATELESS: Family = Family { name: "stateless", script: query::stateless, tables: 2, ordered: false };
 const WINDOWED: Family = Family { name: "windowed", script: query::windowed, tables: 1, ordered: false };
 const SESSIONS: Family = Family { name: "sessions", script: query::of_sessions, tables: 1, ordered: false };
+const GROUPS: Family = Family { name: "group-windows", script: query::group_windows, tables: 1, ordered: false };
 const GROUPING: Family = Family { name: "grouping-sets", script: query::grouping_sets, tables: 1, ordered: false };
 const CASCADED: Family = Family { name: "cascaded", script: query::cascaded, tables: 1, ordered: false };
 const CARRIED: Family = Family { name: "carried", script: query::carried, tables: 1, ordered: false };
@@ -30,8 +32,8 @@ const TWO_TABLES: Family = Family { name: "two-tables", script: query::over_view
 const SET: Family = Family { name: "statement-set", script: query::statement_set, tables: 2, ordered: false };
 const KNOWN: Family = Family { name: "regressions", script: query::regressions, tables: 1, ordered: false };
 
-const ALL: [&Family; 10] =
-    [&STATELESS, &WINDOWED, &SESSIONS, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
+const ALL: [&Family; 11] =
+    [&STATELESS, &WINDOWED, &SESSIONS, &GROUPS, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
 
 #[test]
 fn stateless_queries() {
@@ -46,6 +48,11 @@ fn aggregates_over_windows() {
 #[test]
 fn sessions() {
     prove(&SESSIONS);
+}
+
+#[test]
+fn group_windows() {
+    prove(&GROUPS);
 }
 
 #[test]
@@ -92,7 +99,7 @@ fn what_went_wrong_once() {
 fn every_operator_is_under_the_laws() {
     let cases = ALL.iter().flat_map(|family| (1..40).filter_map(|seed| Case::random(family, seed).ok()));
     let changing = (1..400).filter_map(|seed| changing::Case::random(seed).ok());
-    let changing = changing.flat_map(|case| case.operators());
+    let changing = changing.flat_map(|case| case.operators()).chain(processing_time::operators());
     let proven: BTreeSet<String> = cases.flat_map(|case| case.operators()).chain(changing).collect();
     let missing: Vec<String> = declared_operators().into_iter().filter(|o| !proven.contains(o)).collect();
     assert!(missing.is_empty(), "no case of any law runs {missing:?}; those that do run: {proven:?}");
