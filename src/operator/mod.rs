@@ -15,13 +15,16 @@ pub mod deduplicate;
 pub mod expand;
 pub mod group_aggregate;
 mod grouped;
+pub mod interval_join;
 pub mod join;
 mod late;
 pub mod limit;
+pub mod match_recognize;
 pub mod net;
 pub mod normalize;
 pub mod over;
 pub mod processing_time;
+pub mod reached;
 pub mod session;
 pub mod set_operation;
 pub mod single_row;
@@ -33,6 +36,7 @@ pub mod watermark;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_assign;
+pub mod window_join;
 
 use std::sync::Arc;
 
@@ -122,6 +126,12 @@ pub trait OperatorFactory: std::fmt::Debug + Send + Sync {
 
     /// The operator's name in `EXPLAIN` and in metrics, e.g. `WindowAggregate`.
     fn name(&self) -> &'static str;
+
+    /// By how many milliseconds rows that come out can be older than the watermark of what came in: by so much the operator's
+    /// own watermark is held back.
+    fn watermark_delay(&self) -> i64 {
+        0
+    }
 }
 
 /// A shared factory, as circuits hold it.

@@ -11,7 +11,8 @@ use datafusion_expr::utils::grouping_set_to_exprlist;
 use datafusion_expr::{Expr, GroupingSet as LogicalSet};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
-use super::compile::{Compiler, TimeAttribute, column_index, physical};
+use super::compile::{Compiler, column_index, physical};
+use super::time_attribute::TimeAttribute;
 use super::windowed::{self, WindowColumn, Windows};
 use super::{group, session};
 use crate::change::WallClock;
@@ -73,6 +74,8 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     let notes = NodeNotes {
         detail: format!("{}, keys=[{}], aggregates=[{calls}]", input.detail, names(&prepared.keys)),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
+        window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
         bound: Some(bound(&input.windows, &names(&prepared.keys))),
         ..NodeNotes::default()

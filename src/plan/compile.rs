@@ -4,29 +4,29 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{Column, DFSchema};
+use datafusion_common::DFSchema;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest, UserDefinedLogicalNodeCore};
+use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::as_of::TemporalJoin;
+use super::match_recognize::MatchRecognizeNode;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::window_tvf::{SessionTvf, WindowTvf};
-use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
+use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
-use crate::operator::processing_time::{ByProcessingTime, ClosingFactory};
+use crate::operator::reached::Origin;
 use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
-use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
 use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
 use crate::{Error, Result};
@@ -118,32 +118,6 @@ pub(super) struct Compiler {
     lowered: HashMap<LogicalPlan, NodeId>,
 }
 
-/// A column that is a time attribute.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum TimeAttribute {
-    /// Of event time.
-    Event(usize),
-    /// Of processing time.
-    Processing(usize),
-}
-
-impl TimeAttribute {
-    /// The column.
-    pub(super) fn column(self) -> usize {
-        match self {
-            TimeAttribute::Event(column) | TimeAttribute::Processing(column) => column,
-        }
-    }
-
-    /// What `EXPLAIN` adds to its name.
-    pub(super) fn shown(self) -> &'static str {
-        match self {
-            TimeAttribute::Event(_) => "",
-            TimeAttribute::Processing(_) => " (processing time)",
-        }
-    }
-}
-
 impl Compiler {
     /// The node that gives a plan's rows, its columns in the order of the plan's schema.
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
@@ -220,6 +194,9 @@ impl Compiler {
                 }
                 if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
                     return set_operation::lower(self, operation);
+                }
+                if let Some(matched) = node.downcast_ref::<MatchRecognizeNode>() {
+                    return match_recognize::lower(self, matched);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),
@@ -336,18 +313,32 @@ impl Compiler {
             aligned.push(self.calc(input, &own, None, &names, &schema)?);
         }
         let notes: Vec<&NodeNotes> = aligned.iter().map(|i| &self.circuit.node(*i).notes).collect();
-        let in_all = |column: &usize| notes.iter().all(|n| n.rowtimes.contains(column));
-        let rowtimes = notes.first().map_or(vec![], |n| n.rowtimes.iter().copied().filter(in_all).collect());
         let paired = |pair: &(usize, usize)| notes.iter().all(|n| n.windows.contains(pair));
         let windows = notes.first().map_or(vec![], |n| n.windows.iter().copied().filter(paired).collect());
-        let timed = |column: &usize| notes.iter().all(|n| n.proctimes.contains(column));
-        let proctimes = notes.first().map_or(vec![], |n| n.proctimes.iter().copied().filter(timed).collect());
+        let common = |columns: fn(&NodeNotes) -> &Vec<usize>| {
+            let all = notes.first().map_or(&[][..], |n| columns(n));
+            all.iter().copied().filter(|c| notes.iter().all(|n| columns(n).contains(c))).collect()
+        };
         let changelog = notes.iter().fold(Changelog::Append, |all, n| all.or(n.changelog));
-        let notes = NodeNotes { rowtimes, proctimes, windows, changelog, ..NodeNotes::default() };
+        let notes = NodeNotes {
+            rowtimes: common(|n| &n.rowtimes),
+            proctimes: common(|n| &n.proctimes),
+            window_times: common(|n| &n.window_times),
+            window_ends: common(|n| &n.window_ends),
+            windows,
+            changelog,
+            ..NodeNotes::default()
+        };
         let schema = common_schema(aligned.iter().map(|i| &self.circuit.node(*i).schema)).unwrap_or(schema);
         let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
-        let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
-        Ok(self.operator(UnionAll::new(origins, Arc::clone(&schema)), aligned, schema, notes))
+        let origins: Vec<usize> = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
+        let delays: Vec<i64> = aligned.iter().map(|i| self.watermark_delay(*i)).collect();
+        let most = |origin: usize| {
+            let same = origins.iter().zip(&delays).filter(|(o, _)| **o == origin);
+            same.map(|(_, delay)| *delay).max().unwrap_or(0)
+        };
+        let ahead = origins.iter().zip(&delays).map(|(o, delay)| most(*o).saturating_sub(*delay)).collect();
+        Ok(self.operator(UnionAll::new(origins, ahead, Arc::clone(&schema)), aligned, schema, notes))
     }
 
     /// The sources that a node's rows come from.
@@ -359,65 +350,23 @@ impl Compiler {
         }
     }
 
-    fn window_assign(&mut self, tvf: &WindowTvf) -> Result<NodeId> {
-        let input = self.lower(&tvf.input)?;
-        let time = self.time_attribute(input, &tvf.time, tvf.input.schema())?;
-        let before = self.circuit.node(input);
-        let width = before.schema.fields().len();
-        let own = tvf.schema().fields().iter().skip(tvf.input.schema().fields().len()).cloned();
-        let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
-        let notes = NodeNotes {
-            detail: format!("{}, time={}{}", tvf.spec, tvf.time.name, time.shown()),
-            windows: vec![(width, width + 1)],
-            keys: Vec::new(),
-            bound: None,
-            ..before.notes.clone()
-        };
-        let factory = WindowAssign::try_new(tvf.spec, time.column(), Arc::clone(&schema))?;
-        Ok(self.over_time(factory, time, Some(width + 2), input, schema, notes))
+    /// By how much a node's watermark is held back behind those of its sources.
+    fn watermark_delay(&self, node: NodeId) -> i64 {
+        let Node { kind, inputs, .. } = self.circuit.node(node);
+        let own = if let NodeKind::Operator(factory) = kind { factory.watermark_delay() } else { 0 };
+        let before = inputs.iter().map(|i| self.watermark_delay(*i)).max().unwrap_or(0);
+        own.saturating_add(before)
     }
 
-    /// An operator over windows of a time; the column at `shown` of its result is its windows' time.
-    pub(super) fn over_time(
-        &mut self,
-        factory: impl ClosingFactory + 'static,
-        time: TimeAttribute,
-        shown: Option<usize>,
-        input: NodeId,
-        schema: SchemaRef,
-        mut notes: NodeNotes,
-    ) -> NodeId {
-        match time {
-            TimeAttribute::Event(_) => {
-                notes.rowtimes.extend(shown);
-                self.operator(factory, vec![input], schema, notes)
-            }
-            TimeAttribute::Processing(time) => {
-                notes.proctimes.extend(shown);
-                // A watermark does not close them.
-                notes.windows.clear();
-                let shown = notes.proctimes.clone();
-                let factory = ByProcessingTime { windows: Arc::new(factory), time, shown };
-                self.operator(factory, vec![input], schema, notes)
-            }
+    /// Where the rows of two nodes come from.
+    pub(super) fn origin(&self, nodes: [NodeId; 2]) -> Origin {
+        let [left, right] = nodes;
+        if self.sources_of(left) != self.sources_of(right) {
+            return Origin::Apart;
         }
-    }
-
-    /// The column that a window function windows by, if it is a time attribute.
-    pub(super) fn time_attribute(&self, input: NodeId, time: &Column, schema: &DFSchema) -> Result<TimeAttribute> {
-        let index = schema.index_of_column(time)?;
-        let notes = &self.circuit.node(input).notes;
-        if notes.rowtimes.contains(&index) {
-            return Ok(TimeAttribute::Event(index));
-        }
-        if notes.proctimes.contains(&index) {
-            return Ok(TimeAttribute::Processing(index));
-        }
-        Err(Error::Execution(format!(
-            "the time column '{}' of the window function is no time attribute; declare a WATERMARK for it in its table, or take a \
-             PROCTIME() column, and pass it on unchanged",
-            time.name
-        )))
+        let delays = nodes.map(|n| self.watermark_delay(n));
+        let most = delays[0].max(delays[1]);
+        Origin::Same(delays.map(|delay| most.saturating_sub(delay)))
     }
 
     fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {
@@ -453,11 +402,8 @@ impl Compiler {
         let place = |column: usize| unnest.dependency_indices.iter().position(|d| *d == column);
         let notes = NodeNotes {
             detail: unnest.exec_columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
-            rowtimes: before.rowtimes.iter().filter_map(|c| place(*c)).collect(),
-            proctimes: before.proctimes.iter().filter_map(|c| place(*c)).collect(),
-            windows: before.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
             changelog: before.changelog,
-            ..NodeNotes::default()
+            ..before.carried(|c| place(c).into_iter().collect())
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
@@ -530,19 +476,20 @@ fn is_proctime(expr: &Expr) -> bool {
 /// What a projection keeps of its input's time attributes and windows.
 fn calc_notes(input: &Node, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
     let (before, width) = (&input.notes, input.schema.fields().len());
-    let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
-    let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
-    let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
+    let places = |column: usize| {
+        let places = taken.iter().enumerate().filter(move |(_, t)| **t == Some(column));
+        places.map(|(i, _)| i).collect()
+    };
+    let mut notes = before.carried(places);
     let select = exprs.iter().map(shown).collect::<Vec<_>>().join(", ");
     let mut detail = format!("select=[{select}]");
     if let Some(condition) = condition {
         detail.push_str(&format!(", where=[{}]", condition.human_display()));
     }
-    let computed = exprs.iter().enumerate().filter(|(_, e)| is_proctime(e)).map(|(i, _)| i);
-    let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
+    notes.proctimes.extend(exprs.iter().enumerate().filter(|(_, e)| is_proctime(e)).map(|(i, _)| i));
     let all_kept = taken.iter().flatten().collect::<BTreeSet<_>>().len() == width;
     let net = before.net && all_kept;
-    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys: Vec::new(), net, bound: None }
+    NodeNotes { detail, changelog: before.changelog, net, ..notes }
 }
 
 /// The keys of its input that a projection keeps; for each of its columns the input's whose values it tells apart.

@@ -11,7 +11,7 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
-use super::over::arrives_in_order;
+use super::over::{arrives_in_order, arrives_in_order_by_session};
 use super::{ttl, windowed};
 use crate::Result;
 use crate::change::WallClock;
@@ -167,7 +167,9 @@ pub(super) fn lower(
     let params = &ranked.function.params;
     let ttl = compiler.state_ttl(below);
     let clock = windowed::clock(below)?;
-    let ordered = Ordered { partition: &params.partition_by, order: &params.order_by, range: ranked.range, ttl, clock };
+    let by_session = windowed::divides_sessions(below, &params.partition_by)?;
+    let (partition, order) = (&params.partition_by, &params.order_by);
+    let ordered = Ordered { partition, order, range: ranked.range, ttl, clock, by_session };
     let number = rank_column(ranked.window);
     let known = |e: Expr| with_known_rank(e, number.as_ref(), ranked.range);
     let inlined = |e: &Expr| inline(e, &ranked.between).and_then(known);
@@ -207,6 +209,8 @@ pub(super) struct Ordered<'a> {
     pub ttl: Option<i64>,
     /// The clock that windows among the rows were cut by.
     pub clock: WallClock,
+    /// Whether no partition has rows of several sessions.
+    pub by_session: bool,
 }
 
 /// The rows of a range of places in each partition; with their places as a last column if `number` says how it is called.
@@ -219,6 +223,7 @@ pub(super) fn top_n(
 ) -> Result<NodeId> {
     let width = input_schema.fields().len();
     let Prepared { node, partition, order } = prepare(compiler, input, input_schema, ordered)?;
+    let arrives_in_order = if ordered.by_session { arrives_in_order_by_session } else { arrives_in_order };
     let by_content = !arrives_in_order(&compiler.circuit, node);
     let node = compiler.exchange(node, partition.clone());
     let before = compiler.circuit.node(node);
@@ -229,8 +234,14 @@ pub(super) fn top_n(
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let changing = before.notes.changelog == Changelog::Retract;
     let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
-    let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
-    let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
+    let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked);
+    let last_of_ties = matches!(kept, Some(Keep::LastByRowtime(_)));
+    let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock, last_of_ties });
+    let kept = kept.filter(|_| windows.is_none());
+    let mut passed = passed(&before.notes, width);
+    if let Some((start, end)) = window.filter(|_| windows.is_some()) {
+        close(&mut passed, (*start, *end));
+    }
     let appends = windows.is_some() || kept.is_some_and(Keep::is_first);
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
@@ -238,7 +249,7 @@ pub(super) fn top_n(
         net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
-        ..passed(&before.notes, width)
+        ..passed
     };
     let ttl = ordered.ttl;
     let input = wide;
@@ -387,13 +398,14 @@ fn keys(before: &NodeNotes, partition: &[usize], range: (u64, u64), width: usize
 
 /// The time attributes and windows of rows that are passed on, `width` columns of them.
 pub(super) fn passed(before: &NodeNotes, width: usize) -> NodeNotes {
-    let within = |columns: &[usize]| columns.iter().copied().filter(|c| *c < width).collect();
-    NodeNotes {
-        rowtimes: within(&before.rowtimes),
-        proctimes: within(&before.proctimes),
-        windows: before.windows.iter().copied().filter(|(s, e)| *s < width && *e < width).collect(),
-        ..NodeNotes::default()
-    }
+    before.carried(|c| (c < width).then_some(c).into_iter().collect())
+}
+
+/// What is left of times and windows in rows that come out when a window of theirs has closed.
+pub(super) fn close(notes: &mut NodeNotes, window: (usize, usize)) {
+    notes.rowtimes.clone_from(&notes.window_times);
+    notes.windows.retain(|w| *w == window);
+    notes.window_ends.retain(|end| *end == window.1);
 }
 
 fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> String {

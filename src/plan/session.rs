@@ -9,7 +9,8 @@ use datafusion_expr::logical_plan::Aggregate as LogicalAggregate;
 use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
-use super::compile::{Compiler, TimeAttribute};
+use super::compile::Compiler;
+use super::time_attribute::TimeAttribute;
 use super::ttl;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
@@ -48,9 +49,13 @@ pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId>
     let own = tvf.schema().fields().iter().skip(width).cloned();
     let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
     let keys = key_names(&before.schema, &sessions.keys);
+    let mut window_ends = before.notes.window_ends.clone();
+    window_ends.extend(sessions.clock.is_watermarks().then_some(width + 1));
     let notes = NodeNotes {
         detail: detail(tvf.gap, &tvf.time, time, &keys),
         windows: vec![(width, width + 1)],
+        window_ends,
+        window_times: vec![width + 2],
         bound: Some(format!("the rows of open sessions, SESSION(gap={})", ttl::span(tvf.gap))),
         ..before.notes.clone()
     };
@@ -89,6 +94,8 @@ pub(super) fn aggregate(
     let notes = NodeNotes {
         detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, time, &keys)),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
+        window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| sessions.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
         bound: Some(format!("the open sessions{per}, SESSION(gap={})", ttl::span(*gap))),
         ..NodeNotes::default()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::circuit::{Changelog, Circuit, NodeKind};
+use super::circuit::{Changelog, Circuit, Node, NodeKind};
 use super::exchange::GONE;
 use super::metrics::Metrics;
 use super::worker::{CircuitTime, Worker, WorkerState};
@@ -207,7 +207,7 @@ impl Executor {
                 _ => {
                     let active = node.inputs.iter().filter(|i| !idle[i.0]).map(|i| self.watermarks[i.0]).min();
                     idle[id] = active.is_none();
-                    active.unwrap_or(Watermark::MIN)
+                    held_back(active.unwrap_or(Watermark::MIN), node)
                 }
             };
             self.watermarks[id] = self.watermarks[id].max(reached);
@@ -289,6 +289,16 @@ impl Executor {
             Team::Here(_) => 1,
             Team::Threads(threads) => threads.len(),
         }
+    }
+}
+
+/// The watermark behind a node.
+fn held_back(reached: Watermark, node: &Node) -> Watermark {
+    match &node.kind {
+        NodeKind::Operator(factory) if reached != Watermark::MAX => {
+            Watermark(reached.0.saturating_sub(factory.watermark_delay()))
+        }
+        _ => reached,
     }
 }
 

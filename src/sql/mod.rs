@@ -14,6 +14,7 @@ mod hints;
 mod insert;
 mod like;
 mod locate;
+mod match_recognize;
 mod names;
 mod place;
 mod planner;

@@ -8,6 +8,7 @@ use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode};
 use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Spanned, TableFactor};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::match_recognize;
 use super::parse::query::{WindowCall, WindowInput, as_window_call};
 use super::unnest::plan_call;
 use super::version::plan_version;
@@ -46,6 +47,11 @@ impl RelationPlanner for FlinkRelations {
             Err(relation) => relation,
         };
         match relation {
+            TableFactor::MatchRecognize { ref alias, .. } => {
+                let alias = alias.clone();
+                let plan = match_recognize::plan(relation, context)?;
+                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+            }
             TableFactor::UNNEST { array_exprs, alias, .. } => {
                 let plan = plan_call(array_exprs, context)?;
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))

@@ -90,8 +90,8 @@ struct Planning {
 
 impl Program {
     /// Carries out what is declared, and plans what is to run.
-    pub fn of(case: &Case) -> Self {
-        let mut planning = Planning { desk: Desk::new(), program: Program::default(), now: START, outputs: Vec::new() };
+    pub fn of(case: &Case, desk: Desk) -> Self {
+        let mut planning = Planning { desk, program: Program::default(), now: START, outputs: Vec::new() };
         for record in &case.records {
             if let Err(failure) = planning.record(record) {
                 // What follows would fail for the same reason.

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::check;
 use super::complete::completed;
+use super::desk::Desk;
 use super::mode::{Kind, Mode};
 use super::program::{Answer, Program};
 use super::script::{Place, Script};
 use crate::runtime::clock::Stopwatch;
+use crate::sql::Session;
 
 /// How a script is to be run.
 #[derive(Debug, Clone)]
@@ -93,11 +95,18 @@ impl Report {
 impl Script {
     /// Runs every case of the script in every mode.
     pub fn run(&self, options: &Options) -> Report {
+        self.run_with(options, |_| {})
+    }
+
+    /// As [`Script::run`], in sessions that `prepare` has added functions and connectors of the program's own to.
+    pub fn run_with(&self, options: &Options, prepare: impl Fn(&mut Session)) -> Report {
         let watch = Stopwatch::start();
         let mut report = Report { cases: self.cases.len(), ..Report::default() };
         let mut answers: Vec<Answer> = Vec::new();
         for case in &self.cases {
-            let mut program = Program::of(case);
+            let mut desk = Desk::new();
+            prepare(&mut desk.session);
+            let mut program = Program::of(case, desk);
             let planned = check::Outcome {
                 failures: std::mem::take(&mut program.failures),
                 checks: program.checks,

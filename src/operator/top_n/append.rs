@@ -1,5 +1,7 @@
 //! Top-N over rows that only come.
 
+use std::cmp::Ordering;
+
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::Int64Type;
 
@@ -49,11 +51,14 @@ impl Append {
         accepted.clear();
         displaced.clear();
         let capacity = usize::try_from(plan.range.1).unwrap_or(usize::MAX);
+        // Where one row is kept, the last of those that tie may be it.
+        let last_of_ties = plan.windows.as_ref().is_some_and(|w| w.last_of_ties);
+        let displaces = |order: Ordering| if last_of_ties { order.is_le() } else { order.is_lt() };
         let mut next = store.ids();
         for (row, partition) in ids.iter().enumerate() {
             let list = &partitions.lists[*partition as usize];
             let full = list.len() >= capacity;
-            if full && list.last().is_none_or(|last| !partitions.order.is_before(&encoded, row, last)) {
+            if full && list.last().is_none_or(|last| !displaces(partitions.order.compare(&encoded, row, last))) {
                 continue;
             }
             if touching {

@@ -62,6 +62,8 @@ pub struct Closing {
     pub end: usize,
     /// The clock that windows are cut by, and watermarks are read off.
     pub clock: WallClock,
+    /// Whether of rows that tie the last to arrive is the one that is kept: one row a partition, as a deduplication keeps it.
+    pub last_of_ties: bool,
 }
 
 impl TopN {

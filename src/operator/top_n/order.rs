@@ -260,14 +260,14 @@ impl Order {
         whole.then_with(|| tie(a).cmp(&tie(b))).then(a.cmp(&b))
     }
 
-    /// Whether a row of a batch comes before one in state that arrived before it.
-    pub fn is_before(&self, encoded: &Encoded, row: usize, entry: &Entry) -> bool {
+    /// How a row of a batch stands to one in state that arrived before it.
+    pub fn compare(&self, encoded: &Encoded, row: usize, entry: &Entry) -> Ordering {
         let whole = || match self.encoder.is_exact() {
             true => Ordering::Equal,
             false => encoded.bytes(row).cmp(self.wholes.get(entry.row)),
         };
         let tie = || encoded.ties.get(row).cmp(&self.ties.get(entry.row as usize));
-        encoded.heads[row].cmp(&entry.head).then_with(whole).then_with(tie).is_lt()
+        encoded.heads[row].cmp(&entry.head).then_with(whole).then_with(tie)
     }
 
     /// Follows rows to their new numbers.

@@ -6,6 +6,8 @@ mod canary;
 mod case;
 mod changing;
 mod exec;
+mod joins;
+mod patterns;
 mod processing_time;
 mod query;
 mod reference;
@@ -100,7 +102,10 @@ fn every_operator_is_under_the_laws() {
     let cases = ALL.iter().flat_map(|family| (1..40).filter_map(|seed| Case::random(family, seed).ok()));
     let changing = (1..400).filter_map(|seed| changing::Case::random(seed).ok());
     let changing = changing.flat_map(|case| case.operators()).chain(processing_time::operators());
-    let proven: BTreeSet<String> = cases.flat_map(|case| case.operators()).chain(changing).collect();
+    let joins = [joins::Family::Interval, joins::Family::Window];
+    let joins = joins.into_iter().flat_map(|family| joins::Case::random(family, 1).operators());
+    let proven = cases.flat_map(|case| case.operators()).chain(changing).chain(joins).chain(patterns::operators());
+    let proven: BTreeSet<String> = proven.collect();
     let missing: Vec<String> = declared_operators().into_iter().filter(|o| !proven.contains(o)).collect();
     assert!(missing.is_empty(), "no case of any law runs {missing:?}; those that do run: {proven:?}");
 }
