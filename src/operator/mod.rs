@@ -29,6 +29,7 @@ pub mod session;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;
+pub mod temporal_join;
 pub mod top_n;
 pub mod union;
 pub mod unnest;

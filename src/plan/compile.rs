@@ -15,6 +15,7 @@ use super::as_of::TemporalJoin;
 use super::match_recognize::MatchRecognizeNode;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
+use super::source::Read;
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
@@ -65,7 +66,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
         if compiler.state_ttls != state_ttls {
             // Equal plans under other hints are other operators.
-            compiler.lowered.clear();
+            compiler.lowered.iter_mut().for_each(HashMap::clear);
             compiler.state_ttls = state_ttls;
         }
         let input = compiler.lower(plan)?;
@@ -110,23 +111,33 @@ pub(super) struct Compiler {
     pub(super) circuit: Circuit,
     pub(super) options: CompileOptions,
     pub(super) scans: Scans,
-    /// Sources of tables, and the nodes that give their rows.
-    pub(super) read: Vec<(usize, NodeId)>,
+    /// The tables that are read.
+    pub(super) read: Vec<Read>,
     /// The hints of the query that is being lowered.
     pub(super) state_ttls: StateTtls,
-    /// What the queries with these hints have in common.
-    lowered: HashMap<LogicalPlan, NodeId>,
+    /// Whether sources are to give their changes as they read them.
+    pub(super) as_read: bool,
+    /// What the queries with these hints have in common: with whole changes, and with changes as they are read.
+    lowered: [HashMap<LogicalPlan, NodeId>; 2],
 }
 
 impl Compiler {
     /// The node that gives a plan's rows, its columns in the order of the plan's schema.
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
-        if let Some(known) = self.lowered.get(plan) {
+        if let Some(known) = self.lowered[usize::from(self.as_read)].get(plan) {
             return Ok(*known);
         }
         let node = self.lower_new(plan)?;
-        self.lowered.insert(plan.clone(), node);
+        self.lowered[usize::from(self.as_read)].insert(plan.clone(), node);
         Ok(node)
+    }
+
+    /// Lowers what is to have each change of its sources as it was read.
+    pub(super) fn with_changes_as_read<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.as_read, true);
+        let lowered = f(self);
+        self.as_read = before;
+        lowered
     }
 
     fn lower_new(&mut self, plan: &LogicalPlan) -> Result<NodeId> {

@@ -26,11 +26,11 @@ use crate::{Error, Result};
 const MAX_KEYS: usize = 8;
 
 /// One side, its keys computed, on the workers where they belong.
-struct Input {
-    node: NodeId,
-    keys: Vec<usize>,
+pub(super) struct Input {
+    pub node: NodeId,
+    pub keys: Vec<usize>,
     /// How many columns it had before its keys were computed.
-    width: usize,
+    pub width: usize,
 }
 
 /// A join that gives some columns of its plan's schema.
@@ -223,7 +223,7 @@ fn kind(join: &LogicalJoin) -> Result<(JoinKind, bool)> {
 }
 
 /// A side with its keys as columns, exchanged by them.
-fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinKind) -> Result<Input> {
+pub(super) fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinKind) -> Result<Input> {
     let mut node = compiler.lower(plan)?;
     let before = Arc::clone(&compiler.circuit.node(node).schema);
     let width = before.fields().len();
@@ -256,7 +256,7 @@ fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinK
 }
 
 /// The further condition, over all columns of both sides.
-fn condition(filter: &Expr, plans: [&LogicalPlan; 2], sides: &[Input; 2]) -> Result<Arc<dyn PhysicalExpr>> {
+pub(super) fn condition(filter: &Expr, plans: [&LogicalPlan; 2], sides: &[Input; 2]) -> Result<Arc<dyn PhysicalExpr>> {
     let schema = build_join_schema(plans[0].schema(), plans[1].schema(), &JoinType::Inner)?;
     let condition = physical(filter, &schema)?;
     let width = sides[0].width;

@@ -29,6 +29,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use self::alone::Presence;
 use self::output::Layout;
+pub(super) use self::output::reassign;
 use self::side::{Shape, Side};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::Result;

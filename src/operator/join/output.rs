@@ -136,7 +136,7 @@ fn sorted(columns: impl Iterator<Item = usize>) -> Vec<usize> {
 }
 
 /// Points the condition's columns at their places among those that it reads. By index: names need not be unique.
-fn reassign(condition: Arc<dyn PhysicalExpr>, read: &[usize]) -> Result<Arc<dyn PhysicalExpr>> {
+pub(in crate::operator) fn reassign(condition: Arc<dyn PhysicalExpr>, read: &[usize]) -> Result<Arc<dyn PhysicalExpr>> {
     let moved = condition.transform(|e| {
         let Some(column) = e.downcast_ref::<Column>() else { return Ok(Transformed::no(e)) };
         let at = read.binary_search(&column.index());

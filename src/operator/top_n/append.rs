@@ -1,7 +1,5 @@
 //! Top-N over rows that only come.
 
-use std::cmp::Ordering;
-
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::Int64Type;
 
@@ -25,6 +23,8 @@ pub(super) struct Append {
     ids: Vec<u32>,
     accepted: Vec<u32>,
     displaced: Vec<u32>,
+    /// How many rows have come.
+    arrived: u64,
 }
 
 impl Append {
@@ -37,28 +37,29 @@ impl Append {
             ids: Vec::new(),
             accepted: Vec::new(),
             displaced: Vec::new(),
+            arrived: 0,
         })
     }
 
     /// Takes in rows, and gives the partition of each; with `touching` partitions are noted as changed by this step.
     pub fn add(&mut self, rows: &RecordBatch, touching: bool) -> Result<&[u32]> {
-        let Self { plan, partitions, rows: store, ids, accepted, displaced, .. } = self;
+        let Self { plan, partitions, rows: store, ids, accepted, displaced, arrived, .. } = self;
         partitions.intern(plan, rows, ids)?;
         let mut encoded = partitions.order.encoder.encode(rows)?;
         if plan.by_content {
             encoded = encoded.with_ties(rows)?;
+        } else if plan.latest_first {
+            encoded = encoded.latest_first(*arrived);
+            *arrived += rows.num_rows() as u64;
         }
         accepted.clear();
         displaced.clear();
         let capacity = usize::try_from(plan.range.1).unwrap_or(usize::MAX);
-        // Where one row is kept, the last of those that tie may be it.
-        let last_of_ties = plan.windows.as_ref().is_some_and(|w| w.last_of_ties);
-        let displaces = |order: Ordering| if last_of_ties { order.is_le() } else { order.is_lt() };
         let mut next = store.ids();
         for (row, partition) in ids.iter().enumerate() {
             let list = &partitions.lists[*partition as usize];
             let full = list.len() >= capacity;
-            if full && list.last().is_none_or(|last| !displaces(partitions.order.compare(&encoded, row, last))) {
+            if full && list.last().is_none_or(|last| !partitions.order.is_before(&encoded, row, last)) {
                 continue;
             }
             if touching {

@@ -60,7 +60,7 @@ pub(in crate::operator) struct Encoded {
     pub heads: Vec<Head>,
     /// What the heads are the beginnings of; `None` where they are all.
     whole: Option<Rows>,
-    /// What orders rows that are equal, by row; empty where the order of arrival does.
+    /// What orders rows that are equal, by row; empty where the first to arrive stands first.
     ties: Vec<u64>,
 }
 
@@ -112,6 +112,12 @@ impl Encoded {
             create_hashes(rows.columns(), &QualityRandomState::with_seed(SEED), &mut self.ties)?;
         }
         Ok(self)
+    }
+
+    /// Puts of rows that are equal the last to arrive first; `arrived` rows have come before.
+    pub fn latest_first(mut self, arrived: u64) -> Self {
+        self.ties = (0..self.heads.len() as u64).map(|row| u64::MAX - arrived - row).collect();
+        self
     }
 
     /// The rows in order; those that it does not tell apart as they stand.
@@ -260,14 +266,14 @@ impl Order {
         whole.then_with(|| tie(a).cmp(&tie(b))).then(a.cmp(&b))
     }
 
-    /// How a row of a batch stands to one in state that arrived before it.
-    pub fn compare(&self, encoded: &Encoded, row: usize, entry: &Entry) -> Ordering {
+    /// Whether a row of a batch comes before one in state that arrived before it.
+    pub fn is_before(&self, encoded: &Encoded, row: usize, entry: &Entry) -> bool {
         let whole = || match self.encoder.is_exact() {
             true => Ordering::Equal,
             false => encoded.bytes(row).cmp(self.wholes.get(entry.row)),
         };
         let tie = || encoded.ties.get(row).cmp(&self.ties.get(entry.row as usize));
-        encoded.heads[row].cmp(&entry.head).then_with(whole).then_with(tie)
+        encoded.heads[row].cmp(&entry.head).then_with(whole).then_with(tie).is_lt()
     }
 
     /// Follows rows to their new numbers.

@@ -1,5 +1,3 @@
--- compare: differs
--- when built: rows
 CREATE TABLE t (side STRING, id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector'='filesystem','path'='${DIR}/interval_sides.json','format'='json');
 CREATE VIEW l AS SELECT id, k, v, ts FROM t WHERE side = 'l';
 CREATE VIEW r AS SELECT id, k, v, ts FROM t WHERE side = 'r';

@@ -1,5 +1,3 @@
--- compare: differs
--- when built: rows
 SET 'table.local-time-zone' = 'America/New_York';
 CREATE TABLE t (side STRING, id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), rt AS CAST(ts AS TIMESTAMP_LTZ(3)), WATERMARK FOR rt AS rt - INTERVAL '1' SECOND) WITH ('connector'='filesystem','path'='${DIR}/interval_sides.json','format'='json');
 CREATE VIEW l AS SELECT id, k, v, rt AS ts FROM t WHERE side = 'l';

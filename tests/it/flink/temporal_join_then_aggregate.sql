@@ -1,5 +1,4 @@
--- compare: refused
--- when built: changelog
+-- compare: table
 CREATE TABLE t (side STRING, id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/versioned_sides.json','format'='json');
 CREATE VIEW p AS SELECT id, k, v, ts FROM t WHERE side = 'p';
 CREATE VIEW c AS SELECT id, k, v, ts FROM t WHERE side = 'v';

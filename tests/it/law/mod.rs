@@ -13,6 +13,7 @@ mod query;
 mod reference;
 mod rows;
 mod table;
+mod temporal;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -104,7 +105,9 @@ fn every_operator_is_under_the_laws() {
     let changing = changing.flat_map(|case| case.operators()).chain(processing_time::operators());
     let joins = [joins::Family::Interval, joins::Family::Window];
     let joins = joins.into_iter().flat_map(|family| joins::Case::random(family, 1).operators());
+    let temporal = (1..20).flat_map(|seed| temporal::Case::random(seed).operators());
     let proven = cases.flat_map(|case| case.operators()).chain(changing).chain(joins).chain(patterns::operators());
+    let proven = proven.chain(temporal);
     let proven: BTreeSet<String> = proven.collect();
     let missing: Vec<String> = declared_operators().into_iter().filter(|o| !proven.contains(o)).collect();
     assert!(missing.is_empty(), "no case of any law runs {missing:?}; those that do run: {proven:?}");
