@@ -12,6 +12,7 @@ use datafusion_expr::{Expr, GroupingSet as LogicalSet};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::compile::{Compiler, column_index, physical};
+use super::time_attribute::TimeAttribute;
 use super::windowed::{self, WindowColumn, Windows};
 use super::{group, session};
 use crate::change::WallClock;
@@ -27,6 +28,8 @@ struct Input {
     node: NodeId,
     schema: Arc<DFSchema>,
     windows: WindowSource,
+    /// What closes them.
+    time: TimeAttribute,
     clock: WallClock,
     detail: String,
 }
@@ -71,7 +74,6 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
     let notes = NodeNotes {
         detail: format!("{}, keys=[{}], aggregates=[{calls}]", input.detail, names(&prepared.keys)),
-        rowtimes: place(WindowOutput::Time).into_iter().collect(),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
         window_times: place(WindowOutput::Time).into_iter().collect(),
         window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
@@ -79,6 +81,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         bound: Some(Bound::of([bound(&input.windows, &before, &prepared.keys)])),
         ..NodeNotes::default()
     };
+    let shown = place(WindowOutput::Time);
     let factory = WindowAggregateFactory {
         windows: input.windows,
         clock: input.clock,
@@ -88,7 +91,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         input: before,
         schema: Arc::clone(&schema),
     };
-    Ok(compiler.operator(factory, vec![exchanged], schema, notes))
+    Ok(compiler.over_time(factory, input.time, shown, exchanged, schema, notes))
 }
 
 /// What bounds the state.
@@ -120,11 +123,12 @@ fn by_slices<'a>(
     }
     let node = compiler.lower(&stripped.plan)?;
     let schema = Arc::clone(stripped.plan.schema());
-    let column = compiler.rowtime(node, &stripped.time, &schema)?;
+    let time = compiler.time_attribute(node, &stripped.time, &schema)?;
+    let column = time.column();
     let windows = WindowSource::Rowtime { column, spec };
     let clock = WallClock::of(schema.field(column).data_type())?;
-    let detail = format!("{spec}, time={}", stripped.time.name);
-    Ok(Some((Input { node, schema, windows, clock, detail }, Keys { all: all.to_vec(), window })))
+    let detail = format!("{spec}, time={}{}", stripped.time.name, time.shown());
+    Ok(Some((Input { node, schema, windows, time, clock, detail }, Keys { all: all.to_vec(), window })))
 }
 
 /// The aggregate over rows that carry their windows as columns.
@@ -152,7 +156,7 @@ fn by_columns<'a>(
     let windows = WindowSource::Columns { start, end };
     let clock = windowed::clock(&aggregate.input)?;
     let detail = format!("window=[{}, {}]", schema.field(start).name(), schema.field(end).name());
-    Ok(Some((Input { node, schema, windows, clock, detail }, keys)))
+    Ok(Some((Input { node, schema, windows, time: TimeAttribute::Event(end), clock, detail }, keys)))
 }
 
 /// Where each group expression stands in the result: windows by themselves, all else among the keys.

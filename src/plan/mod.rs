@@ -24,6 +24,7 @@ mod source;
 mod subquery;
 mod table;
 mod temporal;
+mod time_attribute;
 mod ttl;
 mod unbounded;
 mod window_tvf;
