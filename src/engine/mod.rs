@@ -229,10 +229,16 @@ impl Engine {
         let options = CompileOptions {
             state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
             cdc_events_duplicate: settings.cdc_events_duplicate(),
+            late_sink: settings.late_sink().map(|name| self.late_sink(name)).transpose()?,
         };
         let circuit = crate::sql::with_large_stack(|| compile(queries, options));
         let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;
         Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
+    }
+
+    fn late_sink(&self, name: &str) -> Result<Arc<StreamTable>> {
+        let key = LATE_SINK;
+        self.session.table(name).ok_or_else(|| Error::Option(format!("'{key}' = '{name}': there is no such table")))
     }
 
     fn start(&self, circuit: Circuit) -> Result<(Job, Vec<Results>)> {

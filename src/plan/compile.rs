@@ -41,13 +41,15 @@ pub struct Query {
 }
 
 /// What holds for all of a circuit's queries.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
     /// `table.exec.state.ttl`: state that no row has touched for so many milliseconds of processing time is let go;
     /// `None` keeps all.
     pub state_ttl: Option<i64>,
     /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
     pub cdc_events_duplicate: bool,
+    /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
+    pub late_sink: Option<Arc<StreamTable>>,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
@@ -58,7 +60,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     let (plans, rest): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, (q.target, q.state_ttls))).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
-    let scans = Scans::collect(&plans, narrowed, options)?;
+    let scans = Scans::collect(&plans, narrowed, &options)?;
     let mut compiler = Compiler { options, scans, ..Compiler::default() };
     for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
         if compiler.state_ttls != state_ttls {
@@ -68,6 +70,9 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
         }
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
+    }
+    if let Some(table) = compiler.options.late_sink.clone() {
+        compiler.late_sink(&table)?;
     }
     check_tables(&compiler.circuit)?;
     Ok(compiler.circuit)

@@ -100,7 +100,7 @@ fn column_expr(table: &StreamTable, column: usize) -> Expr {
 
 impl Scans {
     /// Goes through all plans.
-    pub fn collect(plans: &[LogicalPlan], narrowed: Narrowed, options: CompileOptions) -> Result<Self> {
+    pub fn collect(plans: &[LogicalPlan], narrowed: Narrowed, options: &CompileOptions) -> Result<Self> {
         let mut columns: HashMap<usize, BTreeSet<usize>> = HashMap::new();
         for_each_scan(plans, |scan| {
             let table = table_of(scan)?;

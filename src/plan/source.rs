@@ -28,7 +28,7 @@ fn changelog(table: &TableDescriptor, connector: &dyn Connector) -> Result<Sourc
 pub(super) fn is_normalised(
     table: &TableDescriptor,
     connector: &dyn Connector,
-    options: CompileOptions,
+    options: &CompileOptions,
 ) -> Result<bool> {
     Ok(match changelog(table, connector)? {
         SourceChangelog::Append => false,
@@ -56,7 +56,7 @@ impl Compiler {
         let each_change = spec.watermark.is_some();
         let mut node = self.source(spec, rowtime, changes);
         let source = self.circuit.sources.len() - 1;
-        if is_normalised(&table, connector.as_ref(), self.options)? {
+        if is_normalised(&table, connector.as_ref(), &self.options)? {
             node = self.normalize(node, each_change)?;
         }
         self.read.push((source, node));

@@ -8,6 +8,7 @@ use crate::change::StepClock;
 use crate::connector::{Connector, TableDescriptor};
 use crate::operator::Factory;
 use crate::operator::watermark::WatermarkStrategy;
+use crate::runtime::late::LateColumn;
 
 /// A node's place in [`Circuit::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +49,8 @@ pub enum NodeKind {
     Operator(Factory),
     /// Sends each row to the worker that its key columns' values belong to; without columns, to the first.
     Exchange(Vec<usize>),
+    /// Gives the rows that operators before it dropped as late in the same step, in these columns.
+    Late(Vec<LateColumn>),
     /// Hands its input to the sink of this number.
     Sink(usize),
 }
@@ -138,6 +141,7 @@ impl Circuit {
             NodeKind::Source(i) => format!("Source({})", self.sources[*i].table.name),
             NodeKind::Operator(factory) => factory.name().to_string(),
             NodeKind::Exchange(_) => "Exchange".to_string(),
+            NodeKind::Late(_) => "LateRows".to_string(),
             NodeKind::Sink(i) => match &self.sinks[*i] {
                 SinkSpec::Table { table, .. } => format!("Sink({})", table.name),
                 SinkSpec::Result => "Result".to_string(),
