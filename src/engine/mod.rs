@@ -19,7 +19,7 @@ use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
-use crate::sql::{Outcome, PlannedInsert, Session, locate_refusal};
+use crate::sql::{LATE_SINK, Outcome, PlannedInsert, Session, locate_refusal};
 use crate::{Error, Result};
 
 /// Runs Flink SQL in this process.
@@ -237,8 +237,8 @@ impl Engine {
     }
 
     fn late_sink(&self, name: &str) -> Result<Arc<StreamTable>> {
-        let key = LATE_SINK;
-        self.session.table(name).ok_or_else(|| Error::Option(format!("'{key}' = '{name}': there is no such table")))
+        let table = self.session.table(name);
+        table.ok_or_else(|| Error::Option(format!("'{LATE_SINK}' = '{name}': there is no such table")))
     }
 
     fn start(&self, circuit: Circuit) -> Result<(Job, Vec<Results>)> {

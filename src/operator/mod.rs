@@ -12,6 +12,7 @@
 
 pub mod calc;
 pub mod deduplicate;
+pub mod each_change;
 pub mod expand;
 pub mod group_aggregate;
 mod grouped;

@@ -75,7 +75,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
         compiler.late_sink(&table)?;
     }
     check_tables(&compiler.circuit)?;
-    Ok(compiler.circuit)
+    Ok(compiler.circuit.without_unread())
 }
 
 /// Has each connector check the tables that are used, and in which direction, before anything is opened.
@@ -118,18 +118,30 @@ pub(super) struct Compiler {
     /// The hints of the query that is being lowered.
     pub(super) state_ttls: StateTtls,
     /// What the queries with these hints have in common.
-    lowered: HashMap<LogicalPlan, NodeId>,
+    lowered: HashMap<(bool, LogicalPlan), NodeId>,
+    /// Whether operators are to give every change with the watermark that it came at, not a step's net changes: windows stand
+    /// behind them.
+    pub(super) each_change: bool,
 }
 
 impl Compiler {
     /// The node that gives a plan's rows, its columns in the order of the plan's schema.
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
-        if let Some(known) = self.lowered.get(plan) {
+        let key = (self.each_change, plan.clone());
+        if let Some(known) = self.lowered.get(&key) {
             return Ok(*known);
         }
         let node = self.lower_new(plan)?;
-        self.lowered.insert(plan.clone(), node);
+        self.lowered.insert(key, node);
         Ok(node)
+    }
+
+    /// Lowers what windows stand on that count changing rows.
+    pub(super) fn for_each_change<T>(&mut self, lower: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.each_change, true);
+        let lowered = lower(self);
+        self.each_change = before;
+        lowered
     }
 
     fn lower_new(&mut self, plan: &LogicalPlan) -> Result<NodeId> {

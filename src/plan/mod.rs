@@ -22,6 +22,7 @@ mod table;
 mod ttl;
 mod window_tvf;
 mod windowed;
+mod windowed_changes;
 
 pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;

@@ -175,7 +175,7 @@ fn strategy(table: &StreamTable, watermark: &TableWatermark, projection: &Schema
         None => WatermarkRule::Expression(physical(&watermark.expr, &schema)?),
     };
     let column = table.schema.field(watermark.column).name().clone();
-    Ok(WatermarkStrategy { column, rowtime: physical(&rowtime, &schema)?, rule })
+    Ok(WatermarkStrategy { column, rowtime: physical(&rowtime, &schema)?, rule, every_row: false })
 }
 
 /// The milliseconds that a watermark stays behind its rowtime, where that is a constant.

@@ -135,6 +135,29 @@ impl Circuit {
         &self.nodes[id.0]
     }
 
+    /// The circuit without nodes whose rows no sink takes.
+    pub fn without_unread(self) -> Self {
+        let mut is_read = vec![false; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate().rev() {
+            is_read[id] |= matches!(node.kind, NodeKind::Sink(_));
+            if is_read[id] {
+                node.inputs.iter().for_each(|i| is_read[i.0] = true);
+            }
+        }
+        let mut places = Vec::with_capacity(self.nodes.len());
+        let mut kept = 0;
+        for read in &is_read {
+            places.push(NodeId(kept));
+            kept += usize::from(*read);
+        }
+        let nodes = self.nodes.into_iter().zip(is_read).filter(|(_, read)| *read);
+        let moved = nodes.map(|(node, _)| {
+            let inputs = node.inputs.iter().map(|i| places[i.0]).collect();
+            Node { inputs, ..node }
+        });
+        Self { nodes: moved.collect(), ..self }
+    }
+
     /// A node's name in `EXPLAIN` and in metrics.
     pub fn name(&self, id: NodeId) -> String {
         match &self.node(id).kind {

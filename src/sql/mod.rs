@@ -28,5 +28,6 @@ mod window;
 
 pub(crate) use locate::locate_refusal;
 pub use session::{Outcome, PlannedInsert, PlannedQuery, Session};
+pub(crate) use settings::LATE_SINK;
 pub use settings::Settings;
 pub(crate) use stack::with_large_stack;

@@ -10,7 +10,7 @@ use crate::table::options::{nearest, parse_duration};
 
 mod keys;
 
-pub use keys::LATE_SINK;
+pub(crate) use keys::LATE_SINK;
 
 /// The zone of a session that sets none.
 const DEFAULT_ZONE: &str = "UTC";

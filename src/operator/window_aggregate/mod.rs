@@ -415,6 +415,15 @@ fn repeated(time: i64, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
     Ok(Arc::new(TimestampMillisecondArray::from_value(time, rows).with_timezone_opt(zone.clone())))
 }
 
+/// A column of times in milliseconds.
+pub(super) fn window_times(times: Int64Array, data_type: &DataType) -> Result<ArrayRef> {
+    let DataType::Timestamp(TimeUnit::Millisecond, zone) = data_type else {
+        return Err(Error::internal(format!("a window column of type {data_type}")));
+    };
+    let times = TimestampMillisecondArray::new(times.values().clone(), None);
+    Ok(Arc::new(times.with_timezone_opt(zone.clone())))
+}
+
 fn int64(array: &ArrayRef) -> Result<&Int64Array> {
     array.as_any().downcast_ref().ok_or_else(|| Error::internal("state of another type than was handed out"))
 }

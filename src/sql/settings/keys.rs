@@ -6,7 +6,7 @@ pub(super) const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 pub(super) const PIPELINE_NAME: &str = "pipeline.name";
 pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
 /// The setting that names the table for late rows.
-pub const LATE_SINK: &str = "millstream.late-rows.sink";
+pub(crate) const LATE_SINK: &str = "millstream.late-rows.sink";
 pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
 pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
 
