@@ -15,6 +15,7 @@ pub mod runtime;
 pub mod sql;
 pub mod state;
 pub mod table;
+pub mod testing;
 
 // What an embedder needs beside the engine, in the versions that it speaks.
 pub use arrow;

@@ -76,7 +76,8 @@ pub struct ChangeBatch {
     /// Their kinds; `None` when all are `+I`, so that append-only streams pay nothing.
     pub kinds: Option<RowKinds>,
     /// For each row the watermark (milliseconds) in force just before it, so that lateness is decided a row at a time
-    /// however the input was cut. `None` when no row stands at or behind the watermark: then none can be late.
+    /// however the input was cut. `None` when all rows are more than a millisecond past the watermark: then none can be late,
+    /// and the watermark has closed nothing that a row touches.
     pub watermarks: Option<Int64Array>,
 }
 

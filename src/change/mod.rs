@@ -2,8 +2,10 @@
 
 mod batch;
 mod clock;
+mod folded;
 mod time;
 
 pub use batch::{ChangeBatch, RowKind, RowKinds, take_rows};
 pub use clock::{Clock, ManualClock, StepClock, SystemClock};
+pub use folded::Folded;
 pub use time::{WallClock, Watermark, rowtime_millis};

@@ -72,6 +72,11 @@ impl WallClock {
         Ok(Self(Some(zone.parse()?)))
     }
 
+    /// Whether it shows instants as watermarks count them.
+    pub fn is_watermarks(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// What it shows at an instant, both in milliseconds since the epoch.
     pub fn at(&self, instant: i64) -> i64 {
         let Some(zone) = &self.0 else { return instant };

@@ -1,7 +1,8 @@
-//! The command line: `run`, `check`, `explain`.
+//! The command line: `run`, `check`, `explain`, `test`.
 
 mod run;
 mod table;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
         #[command(flatten)]
         script: Script,
     },
+    /// Runs test scripts, and tells which expectations do not hold.
+    Test(test::Test),
 }
 
 /// A script and the settings that it starts with.
@@ -69,12 +72,14 @@ pub fn main() -> ExitCode {
     // A panic in an operator is reported as the job's error, in one line like any other.
     std::panic::set_hook(Box::new(|_| {}));
     let outcome = match Cli::parse().command {
-        Command::Run { script, result_mode, quiet } => run::run(&script, result_mode, quiet),
-        Command::Check { script } => check(&script),
-        Command::Explain { script } => explain(&script),
+        Command::Run { script, result_mode, quiet } => run::run(&script, result_mode, quiet).map(|()| true),
+        Command::Check { script } => check(&script).map(|()| true),
+        Command::Explain { script } => explain(&script).map(|()| true),
+        Command::Test(test) => test.run(),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(e) => {
             eprintln!("error: {e}");
             ExitCode::FAILURE

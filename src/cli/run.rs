@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use millstream::change::{ChangeBatch, Watermark};
+use millstream::change::{ChangeBatch, Folded, Watermark};
 use millstream::connector::text::{lines, write_value};
 use millstream::engine::{Job, JobEnd, MetricsSnapshot, Progress, Results};
 use millstream::runtime::clock::Stopwatch;
@@ -170,13 +170,13 @@ impl Interrupts {
 struct View {
     mode: ResultMode,
     columns: Vec<String>,
-    rows: table::Folded,
+    rows: Folded<Vec<String>>,
 }
 
 impl View {
     fn new(mode: ResultMode, results: &Results) -> Self {
         let columns = results.schema.fields().iter().map(|f| f.name().clone()).collect();
-        Self { mode, columns, rows: table::Folded::default() }
+        Self { mode, columns, rows: Folded::default() }
     }
 
     fn take(&mut self, batch: &ChangeBatch) -> Result<()> {

@@ -14,12 +14,12 @@ pub use crate::connector::channel::{Input, Output};
 use crate::connector::datagen::Datagen;
 pub use crate::connector::text::lines;
 use crate::connector::{Connector, Connectors, builtin};
-use crate::plan::{CompileOptions, Query, StreamTable, compile, explain};
+use crate::plan::{StreamTable, explain};
 use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
-use crate::sql::{LATE_SINK, Outcome, PlannedInsert, Session, locate_refusal};
+use crate::sql::{Outcome, Session};
 use crate::{Error, Result};
 
 /// Runs Flink SQL in this process.
@@ -171,12 +171,12 @@ impl Engine {
             Outcome::Done { notes } => Ok(Answer::Done(notes)),
             Outcome::Rows { columns, rows } => Ok(Answer::Rows { columns, rows }),
             Outcome::Explain(outcome) => {
-                let circuit = self.compile(queries(*outcome)?, statement)?;
+                let circuit = self.session.compile(outcome.queries()?, statement)?;
                 let rows = explain(&circuit).lines().map(|l| vec![l.to_string()]).collect();
                 Ok(Answer::Rows { columns: vec!["plan".into()], rows })
             }
             outcome => {
-                let circuit = self.compile(queries(outcome)?, statement)?;
+                let circuit = self.session.compile(outcome.queries()?, statement)?;
                 let (job, mut results) = self.start(circuit)?;
                 Ok(Answer::Started(job, results.pop()))
             }
@@ -224,23 +224,6 @@ impl Engine {
         }
     }
 
-    fn compile(&self, queries: Vec<Query>, statement: &Located) -> Result<Circuit> {
-        let settings = self.session.settings();
-        let options = CompileOptions {
-            state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
-            cdc_events_duplicate: settings.cdc_events_duplicate(),
-            late_sink: settings.late_sink().map(|name| self.late_sink(name)).transpose()?,
-        };
-        let circuit = crate::sql::with_large_stack(|| compile(queries, options));
-        let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;
-        Ok(Circuit { clock: self.session.functions().clock().clone(), ..circuit })
-    }
-
-    fn late_sink(&self, name: &str) -> Result<Arc<StreamTable>> {
-        let table = self.session.table(name);
-        table.ok_or_else(|| Error::Option(format!("'{LATE_SINK}' = '{name}': there is no such table")))
-    }
-
     fn start(&self, circuit: Circuit) -> Result<(Job, Vec<Results>)> {
         let settings = self.session.settings();
         let options = JobOptions {
@@ -266,19 +249,5 @@ impl Engine {
     /// Waits for a future, outside of asynchronous code.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle().block_on(future)
-    }
-}
-
-/// The queries of an outcome.
-fn queries(outcome: Outcome) -> Result<Vec<Query>> {
-    match outcome {
-        Outcome::Query(query) => Ok(vec![Query { plan: query.plan, target: None, state_ttls: query.state_ttls }]),
-        Outcome::Insert(inserts) => {
-            let query = |i: PlannedInsert| Query { plan: i.plan, target: Some(i.table), state_ttls: i.state_ttls };
-            Ok(inserts.into_iter().map(query).collect())
-        }
-        Outcome::Done { .. } | Outcome::Rows { .. } | Outcome::Explain(_) => {
-            Err(Error::internal("a statement without a query was to be run"))
-        }
     }
 }

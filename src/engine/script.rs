@@ -1,6 +1,6 @@
 //! Scripts: statements in order, and the INSERTs among them side by side in one job.
 
-use super::{Answer, Engine, Job, queries};
+use super::{Answer, Engine, Job};
 use crate::plan::{Query, explain};
 use crate::sql::Outcome;
 use crate::sql::ast::Located;
@@ -42,7 +42,7 @@ impl Engine {
             self.run_statement(statement, &mut prepared, &mut heed)?;
         }
         let Some(last) = prepared.last else { return Ok(None) };
-        let circuit = self.compile(prepared.inserts, &last)?;
+        let circuit = self.session.compile(prepared.inserts, &last)?;
         Ok(Some(self.start(circuit)?.0))
     }
 
@@ -56,20 +56,20 @@ impl Engine {
             Outcome::Done { notes } => heed(self, Progress::Done(notes)),
             Outcome::Rows { columns, rows } => heed(self, Progress::Rows { columns, rows }),
             Outcome::Insert(inserts) => {
-                let inserts = queries(Outcome::Insert(inserts))?;
+                let inserts = Outcome::Insert(inserts).queries()?;
                 // Each by itself first, so that what cannot be planned is told with its own place.
-                self.compile(inserts.clone(), &statement)?;
+                self.session.compile(inserts.clone(), &statement)?;
                 prepared.inserts.extend(inserts);
                 prepared.last = Some(statement);
                 Ok(())
             }
             Outcome::Explain(outcome) => {
-                let circuit = self.compile(queries(*outcome)?, &statement)?;
+                let circuit = self.session.compile(outcome.queries()?, &statement)?;
                 let rows = explain(&circuit).lines().map(|l| vec![l.to_string()]).collect();
                 heed(self, Progress::Rows { columns: vec!["plan".into()], rows })
             }
             Outcome::Query(query) => {
-                let circuit = self.compile(queries(Outcome::Query(query))?, &statement)?;
+                let circuit = self.session.compile(Outcome::Query(query).queries()?, &statement)?;
                 let (job, mut results) = self.start(circuit)?;
                 let results = results.pop().ok_or_else(|| Error::internal("a query without results"))?;
                 heed(self, Progress::Query(Box::new(job), results))
@@ -88,8 +88,8 @@ impl Engine {
             match self.session.execute(&statement)? {
                 Outcome::Done { notes } => all.extend(notes),
                 Outcome::Rows { .. } => {}
-                Outcome::Explain(outcome) => drop(self.compile(queries(*outcome)?, &statement)?),
-                outcome => drop(self.compile(queries(outcome)?, &statement)?),
+                Outcome::Explain(outcome) => drop(self.session.compile(outcome.queries()?, &statement)?),
+                outcome => drop(self.session.compile(outcome.queries()?, &statement)?),
             }
         }
         Ok(all)
@@ -106,18 +106,18 @@ impl Engine {
         for statement in parse_script(script)? {
             match self.session.execute(&statement)? {
                 Outcome::Insert(planned) => {
-                    inserts.extend(queries(Outcome::Insert(planned))?);
+                    inserts.extend(Outcome::Insert(planned).queries()?);
                     last = Some(statement);
                 }
                 Outcome::Query(query) => {
-                    let circuit = self.compile(queries(Outcome::Query(query))?, &statement)?;
+                    let circuit = self.session.compile(Outcome::Query(query).queries()?, &statement)?;
                     text.push_str(&explain(&circuit));
                 }
                 Outcome::Done { .. } | Outcome::Rows { .. } | Outcome::Explain(_) => {}
             }
         }
         if let Some(last) = last {
-            text.push_str(&explain(&self.compile(inserts, &last)?));
+            text.push_str(&explain(&self.session.compile(inserts, &last)?));
         }
         Ok(text)
     }

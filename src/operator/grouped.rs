@@ -88,12 +88,61 @@ impl Inputs {
     }
 }
 
+/// Running aggregates of groups that are known by number, from 0 on.
+pub(super) struct Accumulators {
+    grouping: Arc<Grouping>,
+    all: Vec<Box<dyn GroupsAccumulator>>,
+}
+
+impl Accumulators {
+    pub fn try_new(grouping: &Arc<Grouping>) -> Result<Self> {
+        let all = grouping.aggregates.iter().map(accumulator).collect::<Result<_>>()?;
+        Ok(Self { grouping: Arc::clone(grouping), all })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.all.iter().map(|a| a.size()).sum()
+    }
+
+    /// Adds rows: the group of each, and the aggregates' inputs for them; `total` is how many groups there are then.
+    pub fn update(&mut self, groups: &[usize], inputs: &Inputs, total: usize) -> Result<()> {
+        for (i, accumulator) in self.all.iter_mut().enumerate() {
+            accumulator.update_batch(&inputs.values[i], groups, inputs.filters[i].as_ref(), total)?;
+        }
+        Ok(())
+    }
+
+    /// Adds partial aggregates, as [`Accumulators::state`] gave them: the group of each.
+    pub fn merge(&mut self, groups: &[usize], mut states: &[ArrayRef], total: usize) -> Result<()> {
+        for (accumulator, aggregate) in self.all.iter_mut().zip(&self.grouping.aggregates) {
+            let (own, rest) = states.split_at(aggregate.function.state_fields()?.len());
+            accumulator.merge_batch(own, groups, total)?;
+            states = rest;
+        }
+        Ok(())
+    }
+
+    /// The partial aggregates of all groups, to be merged later; leaves nothing behind.
+    pub fn state(&mut self) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::new();
+        for accumulator in &mut self.all {
+            columns.extend(accumulator.state(EmitTo::All)?);
+        }
+        Ok(columns)
+    }
+
+    /// The final values of all groups; leaves nothing behind.
+    pub fn evaluate(&mut self) -> Result<Vec<ArrayRef>> {
+        self.all.iter_mut().map(|accumulator| Ok(accumulator.evaluate(EmitTo::All)?)).collect()
+    }
+}
+
 /// Groups with running aggregates.
 pub(super) struct Grouped {
     grouping: Arc<Grouping>,
     /// `None` without keys: then there is one group.
     keys: Option<Box<dyn GroupValues>>,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    accumulators: Accumulators,
     /// Kept between calls for its memory: the group of each row.
     groups: Vec<usize>,
 }
@@ -104,7 +153,7 @@ impl Grouped {
             true => None,
             false => Some(new_group_values(Arc::clone(&grouping.keys), &GroupOrdering::None)?),
         };
-        let accumulators = grouping.aggregates.iter().map(accumulator).collect::<Result<_>>()?;
+        let accumulators = Accumulators::try_new(grouping)?;
         Ok(Self { grouping: Arc::clone(grouping), keys, accumulators, groups: Vec::new() })
     }
 
@@ -114,28 +163,20 @@ impl Grouped {
 
     pub fn bytes(&self) -> usize {
         let keys = self.keys.as_ref().map_or(0, |k| k.size());
-        keys + self.accumulators.iter().map(|a| a.size()).sum::<usize>()
+        keys + self.accumulators.bytes()
     }
 
     /// Adds rows: their keys and the aggregates' inputs for them.
     pub fn update(&mut self, keys: &[ArrayRef], inputs: &Inputs, rows: usize) -> Result<()> {
         let total = self.assign(keys, rows)?;
-        for (i, accumulator) in self.accumulators.iter_mut().enumerate() {
-            accumulator.update_batch(&inputs.values[i], &self.groups, inputs.filters[i].as_ref(), total)?;
-        }
-        Ok(())
+        self.accumulators.update(&self.groups, inputs, total)
     }
 
     /// Adds what [`Grouped::freeze`] gave.
     pub fn merge(&mut self, partial: &RecordBatch) -> Result<()> {
-        let (keys, mut states) = partial.columns().split_at(self.grouping.keys.fields().len());
+        let (keys, states) = partial.columns().split_at(self.grouping.keys.fields().len());
         let total = self.assign(keys, partial.num_rows())?;
-        for (accumulator, aggregate) in self.accumulators.iter_mut().zip(&self.grouping.aggregates) {
-            let (own, rest) = states.split_at(aggregate.function.state_fields()?.len());
-            accumulator.merge_batch(own, &self.groups, total)?;
-            states = rest;
-        }
-        Ok(())
+        self.accumulators.merge(&self.groups, states, total)
     }
 
     /// Finds or makes the group of each row; gives how many groups there are.
@@ -154,9 +195,7 @@ impl Grouped {
     pub fn freeze(mut self) -> Result<RecordBatch> {
         let rows = self.len();
         let mut columns = self.emit_keys()?;
-        for accumulator in &mut self.accumulators {
-            columns.extend(accumulator.state(EmitTo::All)?);
-        }
+        columns.extend(self.accumulators.state()?);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.grouping.partial), columns, &options)?)
     }
@@ -165,9 +204,7 @@ impl Grouped {
     pub fn finish(mut self) -> Result<(Vec<ArrayRef>, usize)> {
         let rows = self.len();
         let mut columns = self.emit_keys()?;
-        for accumulator in &mut self.accumulators {
-            columns.push(accumulator.evaluate(EmitTo::All)?);
-        }
+        columns.extend(self.accumulators.evaluate()?);
         Ok((columns, rows))
     }
 

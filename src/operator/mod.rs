@@ -16,15 +16,20 @@ pub mod each_change;
 pub mod expand;
 pub mod group_aggregate;
 mod grouped;
+pub mod interval_join;
 pub mod join;
 pub mod late;
 pub mod limit;
+pub mod match_recognize;
 pub mod net;
 pub mod normalize;
 pub mod over;
+pub mod reached;
+pub mod session;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;
+pub mod temporal_join;
 pub mod top_n;
 pub mod union;
 pub mod unnest;
@@ -32,6 +37,7 @@ pub mod watermark;
 pub mod window;
 pub mod window_aggregate;
 pub mod window_assign;
+pub mod window_join;
 
 use std::sync::Arc;
 
@@ -121,6 +127,12 @@ pub trait OperatorFactory: std::fmt::Debug + Send + Sync {
 
     /// The operator's name in `EXPLAIN` and in metrics, e.g. `WindowAggregate`.
     fn name(&self) -> &'static str;
+
+    /// By how many milliseconds rows that come out can be older than the watermark of what came in: by so much the operator's
+    /// own watermark is held back.
+    fn watermark_delay(&self) -> i64 {
+        0
+    }
 }
 
 /// A shared factory, as circuits hold it.

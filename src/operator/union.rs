@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub struct UnionAll {
     /// For each input a number; inputs of one number come from the same sources, row by row at the same watermark.
     origins: Vec<usize>,
+    /// For each input by how much its watermark is ahead of the least of those from the same sources.
+    ahead: Vec<i64>,
     /// The inputs' watermarks at the end of the last step.
     inputs: Vec<i64>,
     /// Of all inputs' rows: a column may be NULL where it may in one of them.
@@ -23,10 +25,10 @@ pub struct UnionAll {
 }
 
 impl UnionAll {
-    /// A union of inputs: for each a number, the same for those that come from the same sources. Their schemas differ from the
-    /// result's in nothing but that columns may be NULL.
-    pub fn new(origins: Vec<usize>, schema: SchemaRef) -> Self {
-        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins, schema }
+    /// A union of inputs: for each a number, the same for those that come from the same sources, and by how much its watermark is
+    /// ahead of the least of these. Their schemas differ from the result's in nothing but that columns may be NULL.
+    pub fn new(origins: Vec<usize>, ahead: Vec<i64>, schema: SchemaRef) -> Self {
+        Self { inputs: vec![Watermark::MIN.0; origins.len()], origins, ahead, schema }
     }
 
     /// The least watermark of the inputs that come from elsewhere than `input`.
@@ -39,8 +41,8 @@ impl UnionAll {
 impl Operator for UnionAll {
     fn push(&mut self, input: usize, mut batch: ChangeBatch, out: &mut Vec<ChangeBatch>) -> Result<()> {
         if let Some(own) = &batch.watermarks {
-            let others = self.others(input);
-            batch.watermarks = Some(Int64Array::from_iter_values(own.values().iter().map(|w| (*w).min(others))));
+            let (others, ahead) = (self.others(input), self.ahead[input]);
+            batch.watermarks = Some(own.unary(|w| w.saturating_sub(ahead).min(others)));
         }
         batch.rows = batch.rows.with_schema(Arc::clone(&self.schema))?;
         out.push(batch);

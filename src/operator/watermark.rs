@@ -32,6 +32,21 @@ pub struct WatermarkStrategy {
     pub every_row: bool,
 }
 
+impl WatermarkStrategy {
+    /// For each row its time and the watermark that it brings, in milliseconds; NULL where it has none.
+    ///
+    /// # Errors
+    /// When an expression fails.
+    pub fn times(&self, rows: &RecordBatch) -> Result<(Int64Array, Int64Array)> {
+        let rowtimes = evaluate_millis(&self.rowtime, rows)?;
+        let marks = match &self.rule {
+            WatermarkRule::Delay(delay) => rowtimes.unary(|t| t.saturating_sub(*delay)),
+            WatermarkRule::Expression(expr) => evaluate_millis(expr, rows)?,
+        };
+        Ok((rowtimes, marks))
+    }
+}
+
 /// Follows the watermark of one source, row by row, in the order of arrival.
 ///
 /// A row goes first and its watermark after it, as in Flink: a row sees the watermark of the rows before it. This runs
@@ -53,13 +68,18 @@ impl WatermarkAssigner {
         Watermark(self.current)
     }
 
+    /// Moves the watermark on to where it is told to be, not back.
+    pub fn raise(&mut self, watermark: Watermark) {
+        self.current = self.current.max(watermark.0);
+    }
+
     /// Goes on from a watermark that was reached before.
     pub fn restore(&mut self, watermark: Watermark) {
         self.current = watermark.0;
     }
 
-    /// Notes for each row of the batch the watermark just before it, where that is at or past the row itself, and moves
-    /// the watermark on.
+    /// Notes for each row of the batch the watermark just before it, where that is at or past the millisecond before a row
+    /// (what ends a millisecond before the row it has closed), and moves the watermark on.
     ///
     /// # Errors
     /// When a rowtime is NULL, or an expression fails.
@@ -79,7 +99,7 @@ impl WatermarkAssigner {
             WatermarkRule::Delay(delay) => {
                 let (Some(first), Some(last)) = (min(&rowtimes), max(&rowtimes)) else { return Ok(()) };
                 let reached = self.current.max(last.saturating_sub(*delay));
-                if first > reached && !self.strategy.every_row {
+                if first.saturating_sub(1) > reached && !self.strategy.every_row {
                     self.current = reached;
                     return Ok(());
                 }
@@ -108,13 +128,13 @@ impl WatermarkAssigner {
         Ok(())
     }
 
-    /// Goes through the rows one by one. `None` when none of them is at or behind the watermark before it, unless all are asked
-    /// for.
+    /// Goes through the rows one by one. `None` when all of them are more than a millisecond past the watermark before them,
+    /// unless every row is asked for.
     fn follow(&mut self, rowtimes: &[i64], marks: impl Iterator<Item = i64>) -> Option<Int64Array> {
         let mut late = false;
         let mut before = Vec::with_capacity(rowtimes.len());
         for (rowtime, mark) in rowtimes.iter().zip(marks) {
-            late |= *rowtime <= self.current;
+            late |= rowtime.saturating_sub(1) <= self.current;
             before.push(self.current);
             self.current = self.current.max(mark);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray, UInt32Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
 use super::window::{Window, WindowSpec};
 use super::{Operator, OperatorFactory};
@@ -39,29 +39,46 @@ impl WindowAssign {
         }
         let taken = batch.take(&UInt32Array::from(rows.to_vec()))?;
         let mut columns = taken.rows.columns().to_vec();
-        let types = self.schema.fields().iter().skip(columns.len()).map(|f| f.data_type());
-        columns.extend(window_columns(windows, self.clock, types)?);
+        columns.extend(window_columns(windows, self.clock, &self.schema)?);
         out.push(taken.with_rows(RecordBatch::try_new(Arc::clone(&self.schema), columns)?));
         Ok(())
     }
 }
 
-/// The three columns of some windows: start and end as the clock on the wall shows them, and the instant of the last
-/// millisecond; of the given timestamp types.
-fn window_columns<'a>(
+/// What a window column holds of its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WindowEdge {
+    /// Its start, as the clock on the wall shows it.
+    Start,
+    /// Its end, as the clock on the wall shows it.
+    End,
+    /// The instant of its last millisecond.
+    Time,
+}
+
+/// A column of some windows, of a timestamp type.
+pub(super) fn window_column(
+    edge: WindowEdge,
     windows: &[Window],
     clock: WallClock,
-    types: impl Iterator<Item = &'a DataType>,
-) -> Result<Vec<ArrayRef>> {
-    let values: [&dyn Fn(&Window) -> i64; 3] = [&|w| w.start, &|w| w.end, &|w| clock.instant(w.end.saturating_sub(1))];
-    let columns = values.iter().zip(types).map(|(value, data_type)| match data_type {
-        DataType::Timestamp(_, zone) => {
-            let column: TimestampMillisecondArray = windows.iter().map(|w| Some(value(w))).collect();
-            Ok(Arc::new(column.with_timezone_opt(zone.clone())) as ArrayRef)
-        }
-        other => Err(Error::internal(format!("a window column of type {other}"))),
-    });
-    columns.collect()
+    data_type: &DataType,
+) -> Result<ArrayRef> {
+    let DataType::Timestamp(TimeUnit::Millisecond, zone) = data_type else {
+        return Err(Error::internal(format!("a window column of type {data_type}")));
+    };
+    let column: TimestampMillisecondArray = match edge {
+        WindowEdge::Start => windows.iter().map(|w| w.start).collect::<Vec<_>>().into(),
+        WindowEdge::End => windows.iter().map(|w| w.end).collect::<Vec<_>>().into(),
+        WindowEdge::Time => windows.iter().map(|w| clock.instant(w.end.saturating_sub(1))).collect::<Vec<_>>().into(),
+    };
+    Ok(Arc::new(column.with_timezone_opt(zone.clone())))
+}
+
+/// The three columns of some windows, of the timestamp types of a schema's last three columns.
+pub(super) fn window_columns(windows: &[Window], clock: WallClock, schema: &Schema) -> Result<Vec<ArrayRef>> {
+    let types = schema.fields().iter().skip(schema.fields().len().saturating_sub(3)).map(|f| f.data_type());
+    let edges = [WindowEdge::Start, WindowEdge::End, WindowEdge::Time];
+    edges.into_iter().zip(types).map(|(edge, data_type)| window_column(edge, windows, clock, data_type)).collect()
 }
 
 impl Operator for WindowAssign {

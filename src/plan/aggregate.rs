@@ -12,9 +12,8 @@ use datafusion_expr::{Expr, GroupingSet as LogicalSet};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::compile::{Compiler, column_index, physical};
-use super::group;
-use super::windowed::{self, WindowColumn};
-use super::windowed_changes;
+use super::windowed::{self, WindowColumn, Windows};
+use super::{group, session, windowed_changes};
 use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
@@ -41,6 +40,9 @@ pub(super) struct Keys<'a> {
 
 pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Result<NodeId> {
     let all = grouping_set_to_exprlist(&aggregate.group_expr)?;
+    if let Some(node) = session::aggregate(compiler, aggregate, &all)? {
+        return Ok(node);
+    }
     let mut found = input(compiler, aggregate, &all)?;
     if found.as_ref().is_some_and(|(input, _)| changes(compiler, input.node)) {
         found = compiler.for_each_change(|compiler| input(compiler, aggregate, &all))?;
@@ -70,6 +72,8 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         detail: format!("{}, keys=[{}], aggregates=[{calls}]", input.detail, names(&prepared.keys)),
         rowtimes: place(WindowOutput::Time).into_iter().collect(),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
+        window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
         bound: Some(bound(&input.windows, &names(&prepared.keys))),
         ..NodeNotes::default()
@@ -122,6 +126,7 @@ fn by_slices<'a>(
     let grouped = |c| window.contains(&Some(c));
     let others = all.iter().zip(&window).filter(|(_, w)| w.is_none()).map(|(e, _)| *e);
     let uses_windows = |e: &Expr| stripped.uses_windows(&aggregate.input, e);
+    let Windows::Slices(spec) = stripped.spec else { return Ok(None) };
     if !grouped(WindowColumn::Start) || !grouped(WindowColumn::End) {
         return Ok(None);
     }
@@ -131,9 +136,9 @@ fn by_slices<'a>(
     let node = compiler.lower(&stripped.plan)?;
     let schema = Arc::clone(stripped.plan.schema());
     let column = compiler.rowtime(node, &stripped.time, &schema)?;
-    let windows = WindowSource::Rowtime { column, spec: stripped.spec };
+    let windows = WindowSource::Rowtime { column, spec };
     let clock = WallClock::of(schema.field(column).data_type())?;
-    let detail = format!("{}, time={}", stripped.spec, stripped.time.name);
+    let detail = format!("{spec}, time={}", stripped.time.name);
     Ok(Some((Input { node, schema, windows, clock, detail }, Keys { all: all.to_vec(), window })))
 }
 
@@ -166,7 +171,7 @@ fn by_columns<'a>(
 }
 
 /// Where each group expression stands in the result: windows by themselves, all else among the keys.
-fn outputs(keys: &Keys) -> Vec<WindowOutput> {
+pub(super) fn outputs(keys: &Keys) -> Vec<WindowOutput> {
     let mut next = 0;
     let output = |window: &Option<WindowColumn>| match window {
         Some(WindowColumn::Start) => WindowOutput::Start,

@@ -137,7 +137,7 @@ impl UserDefinedLogicalNodeCore for TemporalJoin {
 }
 
 /// Where among a plan's columns the rowtime of the table that it reads stands, passed on unchanged.
-fn rowtime_of(plan: &LogicalPlan) -> Option<usize> {
+pub(super) fn rowtime_of(plan: &LogicalPlan) -> Option<usize> {
     let place = |input: &LogicalPlan, plan: &LogicalPlan| {
         let column = input.schema().columns().into_iter().nth(rowtime_of(input)?)?;
         plan.schema().index_of_column(&column).ok()

@@ -7,21 +7,25 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
+use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest, UserDefinedLogicalNodeCore};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::as_of::TemporalJoin;
+use super::match_recognize::MatchRecognizeNode;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
+use super::source::Read;
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
-use super::window_tvf::WindowTvf;
-use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort, temporal};
+use super::window_tvf::{SessionTvf, WindowTvf};
+use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
+use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
+use crate::operator::reached::Origin;
 use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
@@ -66,7 +70,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
         if compiler.state_ttls != state_ttls {
             // Equal plans under other hints are other operators.
-            compiler.lowered.clear();
+            compiler.lowered.iter_mut().for_each(HashMap::clear);
             compiler.state_ttls = state_ttls;
         }
         let input = compiler.lower(plan)?;
@@ -114,26 +118,28 @@ pub(super) struct Compiler {
     pub(super) circuit: Circuit,
     pub(super) options: CompileOptions,
     pub(super) scans: Scans,
-    /// Sources of tables, and the nodes that give their rows.
-    pub(super) read: Vec<(usize, NodeId)>,
+    /// The tables that are read.
+    pub(super) read: Vec<Read>,
     /// The hints of the query that is being lowered.
     pub(super) state_ttls: StateTtls,
-    /// What the queries with these hints have in common.
-    lowered: HashMap<(bool, LogicalPlan), NodeId>,
+    /// Whether sources are to give their changes as they read them.
+    pub(super) as_read: bool,
     /// Whether operators are to give every change with the watermark that it came at, not a step's net changes: windows stand
     /// behind them.
     pub(super) each_change: bool,
+    /// What the queries with these hints have in common: by whether changes are whole or as they are read, and net or each.
+    lowered: [HashMap<LogicalPlan, NodeId>; 4],
 }
 
 impl Compiler {
     /// The node that gives a plan's rows, its columns in the order of the plan's schema.
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
-        let key = (self.each_change, plan.clone());
-        if let Some(known) = self.lowered.get(&key) {
+        let mode = usize::from(self.as_read) + 2 * usize::from(self.each_change);
+        if let Some(known) = self.lowered[mode].get(plan) {
             return Ok(*known);
         }
         let node = self.lower_new(plan)?;
-        self.lowered.insert(key, node);
+        self.lowered[mode].insert(plan.clone(), node);
         Ok(node)
     }
 
@@ -142,6 +148,14 @@ impl Compiler {
         let before = std::mem::replace(&mut self.each_change, true);
         let lowered = lower(self);
         self.each_change = before;
+        lowered
+    }
+
+    /// Lowers what is to have each change of its sources as it was read.
+    pub(super) fn with_changes_as_read<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.as_read, true);
+        let lowered = f(self);
+        self.as_read = before;
         lowered
     }
 
@@ -202,11 +216,17 @@ impl Compiler {
                 if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
                     return self.window_assign(tvf);
                 }
+                if let Some(tvf) = node.downcast_ref::<SessionTvf>() {
+                    return session::lower(self, tvf);
+                }
                 if let Some(join) = node.downcast_ref::<TemporalJoin>() {
                     return temporal::lower(self, join, &(0..plan.schema().fields().len()).collect::<Vec<_>>());
                 }
                 if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
                     return set_operation::lower(self, operation);
+                }
+                if let Some(matched) = node.downcast_ref::<MatchRecognizeNode>() {
+                    return match_recognize::lower(self, matched);
                 }
                 match node.downcast_ref::<SingleRowNode>() {
                     Some(single) => self.single_row(&single.input),
@@ -323,18 +343,32 @@ impl Compiler {
             aligned.push(self.calc(input, &own, None, &names, &schema)?);
         }
         let notes: Vec<&NodeNotes> = aligned.iter().map(|i| &self.circuit.node(*i).notes).collect();
-        let in_all = |column: &usize| notes.iter().all(|n| n.rowtimes.contains(column));
-        let rowtimes = notes.first().map_or(vec![], |n| n.rowtimes.iter().copied().filter(in_all).collect());
         let paired = |pair: &(usize, usize)| notes.iter().all(|n| n.windows.contains(pair));
         let windows = notes.first().map_or(vec![], |n| n.windows.iter().copied().filter(paired).collect());
-        let timed = |column: &usize| notes.iter().all(|n| n.proctimes.contains(column));
-        let proctimes = notes.first().map_or(vec![], |n| n.proctimes.iter().copied().filter(timed).collect());
+        let common = |columns: fn(&NodeNotes) -> &Vec<usize>| {
+            let all = notes.first().map_or(&[][..], |n| columns(n));
+            all.iter().copied().filter(|c| notes.iter().all(|n| columns(n).contains(c))).collect()
+        };
         let changelog = notes.iter().fold(Changelog::Append, |all, n| all.or(n.changelog));
-        let notes = NodeNotes { rowtimes, proctimes, windows, changelog, ..NodeNotes::default() };
+        let notes = NodeNotes {
+            rowtimes: common(|n| &n.rowtimes),
+            proctimes: common(|n| &n.proctimes),
+            window_times: common(|n| &n.window_times),
+            window_ends: common(|n| &n.window_ends),
+            windows,
+            changelog,
+            ..NodeNotes::default()
+        };
         let schema = common_schema(aligned.iter().map(|i| &self.circuit.node(*i).schema)).unwrap_or(schema);
         let sources: Vec<BTreeSet<usize>> = aligned.iter().map(|i| self.sources_of(*i)).collect();
-        let origins = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
-        Ok(self.operator(UnionAll::new(origins, Arc::clone(&schema)), aligned, schema, notes))
+        let origins: Vec<usize> = sources.iter().map(|s| sources.iter().take_while(|o| *o != s).count()).collect();
+        let delays: Vec<i64> = aligned.iter().map(|i| self.watermark_delay(*i)).collect();
+        let most = |origin: usize| {
+            let same = origins.iter().zip(&delays).filter(|(o, _)| **o == origin);
+            same.map(|(_, delay)| *delay).max().unwrap_or(0)
+        };
+        let ahead = origins.iter().zip(&delays).map(|(o, delay)| most(*o).saturating_sub(*delay)).collect();
+        Ok(self.operator(UnionAll::new(origins, ahead, Arc::clone(&schema)), aligned, schema, notes))
     }
 
     /// The sources that a node's rows come from.
@@ -346,19 +380,44 @@ impl Compiler {
         }
     }
 
+    /// By how much a node's watermark is held back behind those of its sources.
+    fn watermark_delay(&self, node: NodeId) -> i64 {
+        let Node { kind, inputs, .. } = self.circuit.node(node);
+        let own = if let NodeKind::Operator(factory) = kind { factory.watermark_delay() } else { 0 };
+        let before = inputs.iter().map(|i| self.watermark_delay(*i)).max().unwrap_or(0);
+        own.saturating_add(before)
+    }
+
+    /// Where the rows of two nodes come from.
+    pub(super) fn origin(&self, nodes: [NodeId; 2]) -> Origin {
+        let [left, right] = nodes;
+        if self.sources_of(left) != self.sources_of(right) {
+            return Origin::Apart;
+        }
+        let delays = nodes.map(|n| self.watermark_delay(n));
+        let most = delays[0].max(delays[1]);
+        Origin::Same(delays.map(|delay| most.saturating_sub(delay)))
+    }
+
     fn window_assign(&mut self, tvf: &WindowTvf) -> Result<NodeId> {
         let input = self.lower(&tvf.input)?;
         let rowtime = self.rowtime(input, &tvf.time, tvf.input.schema())?;
         let before = self.circuit.node(input);
         let width = before.schema.fields().len();
-        let own = tvf_columns(tvf);
+        let own = tvf.schema().fields().iter().skip(tvf.input.schema().fields().len()).cloned();
         let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
         let mut rowtimes = before.notes.rowtimes.clone();
         rowtimes.push(width + 2);
+        let mut window_ends = before.notes.window_ends.clone();
+        if WallClock::of(schema.field(width + 2).data_type())?.is_watermarks() {
+            window_ends.push(width + 1);
+        }
         let notes = NodeNotes {
             detail: format!("{}, time={}", tvf.spec, tvf.time.name),
             rowtimes,
             windows: vec![(width, width + 1)],
+            window_times: vec![width + 2],
+            window_ends,
             keys: Vec::new(),
             bound: None,
             ..before.notes.clone()
@@ -413,11 +472,8 @@ impl Compiler {
         let place = |column: usize| unnest.dependency_indices.iter().position(|d| *d == column);
         let notes = NodeNotes {
             detail: unnest.exec_columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
-            rowtimes: before.rowtimes.iter().filter_map(|c| place(*c)).collect(),
-            proctimes: before.proctimes.iter().filter_map(|c| place(*c)).collect(),
-            windows: before.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
             changelog: before.changelog,
-            ..NodeNotes::default()
+            ..before.carried(|c| place(c).into_iter().collect())
         };
         Ok(self.operator(Unnest::new(columns, kept, Arc::clone(&schema)), vec![input], schema, notes))
     }
@@ -447,18 +503,11 @@ pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
-}
-
-/// The three columns that a window function adds.
-fn tvf_columns(tvf: &WindowTvf) -> Vec<arrow::datatypes::FieldRef> {
-    use datafusion_expr::UserDefinedLogicalNodeCore;
-    let schema = tvf.schema();
-    schema.fields().iter().skip(schema.fields().len() - 3).cloned().collect()
 }
 
 /// An expression that can be evaluated over batches of a schema.
@@ -497,19 +546,20 @@ fn is_proctime(expr: &Expr) -> bool {
 /// What a projection keeps of its input's time attributes and windows.
 fn calc_notes(input: &Node, taken: &[Option<usize>], condition: Option<&Expr>, exprs: &[Expr]) -> NodeNotes {
     let (before, width) = (&input.notes, input.schema.fields().len());
-    let places = |column: usize| taken.iter().enumerate().filter(move |(_, t)| **t == Some(column)).map(|(i, _)| i);
-    let rowtimes = before.rowtimes.iter().flat_map(|c| places(*c)).collect();
-    let windows = before.windows.iter().flat_map(|(s, e)| places(*s).zip(places(*e))).collect();
+    let places = |column: usize| {
+        let places = taken.iter().enumerate().filter(move |(_, t)| **t == Some(column));
+        places.map(|(i, _)| i).collect()
+    };
+    let mut notes = before.carried(places);
     let select = exprs.iter().map(shown).collect::<Vec<_>>().join(", ");
     let mut detail = format!("select=[{select}]");
     if let Some(condition) = condition {
         detail.push_str(&format!(", where=[{}]", condition.human_display()));
     }
-    let computed = exprs.iter().enumerate().filter(|(_, e)| is_proctime(e)).map(|(i, _)| i);
-    let proctimes = before.proctimes.iter().flat_map(|c| places(*c)).chain(computed).collect();
+    notes.proctimes.extend(exprs.iter().enumerate().filter(|(_, e)| is_proctime(e)).map(|(i, _)| i));
     let all_kept = taken.iter().flatten().collect::<BTreeSet<_>>().len() == width;
     let net = before.net && all_kept;
-    NodeNotes { detail, rowtimes, proctimes, windows, changelog: before.changelog, keys: Vec::new(), net, bound: None }
+    NodeNotes { detail, changelog: before.changelog, net, ..notes }
 }
 
 /// The keys of its input that a projection keeps; for each of its columns the input's whose values it tells apart.

@@ -12,10 +12,13 @@ use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
+use super::bounded::{self, Interval, Sides};
 use super::compile::{Compiler, column_index, physical};
-use super::ttl;
+use super::{rank, ttl, windowed};
 use crate::operator::calc::Calc;
+use crate::operator::interval_join::{IntervalJoinFactory, JoinTime};
 use crate::operator::join::{JoinColumn, JoinFactory, JoinInput, JoinKind};
+use crate::operator::window_join::WindowJoinFactory;
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 use crate::{Error, Result};
 
@@ -23,11 +26,11 @@ use crate::{Error, Result};
 const MAX_KEYS: usize = 8;
 
 /// One side, its keys computed, on the workers where they belong.
-struct Input {
-    node: NodeId,
-    keys: Vec<usize>,
+pub(super) struct Input {
+    pub node: NodeId,
+    pub keys: Vec<usize>,
     /// How many columns it had before its keys were computed.
-    width: usize,
+    pub width: usize,
 }
 
 /// A join that gives some columns of its plan's schema.
@@ -42,7 +45,12 @@ pub(super) fn lower(compiler: &mut Compiler, join: &LogicalJoin, columns: &[usiz
         side(compiler, plans[0], &on.iter().map(|(l, _)| *l).collect::<Vec<_>>(), kind)?,
         side(compiler, plans[1], &on.iter().map(|(_, r)| *r).collect::<Vec<_>>(), kind)?,
     ];
-    let condition = join.filter.as_ref().map(|filter| condition(filter, plans, &sides)).transpose()?;
+    let bounded = bounded_by(compiler, kind, plans, &on, join.filter.as_ref(), &sides);
+    let filter = match &bounded {
+        Some(Bounded::Interval(interval)) => interval.rest.as_ref(),
+        _ => join.filter.as_ref(),
+    };
+    let condition = filter.map(|filter| condition(filter, plans, &sides)).transpose()?;
     let left_width = sides[0].width;
     let given = |column: &usize| match (kind, column.checked_sub(left_width)) {
         (_, None) => JoinColumn::Left(*column),
@@ -69,9 +77,107 @@ pub(super) fn lower(compiler: &mut Compiler, join: &LogicalJoin, columns: &[usiz
         schema: Arc::new(Schema::empty()),
     };
     factory.schema = result_schema(join, columns, &factory);
-    let notes = notes(compiler, join, &factory, &sides);
+    let mut notes = notes(compiler, join, &factory, &sides);
     let schema = Arc::clone(&factory.schema);
-    Ok(compiler.operator(factory, sides.map(|s| s.node).to_vec(), schema, notes))
+    let inputs = sides.map(|s| s.node);
+    let Some(bounded) = bounded else { return Ok(compiler.operator(factory, inputs.to_vec(), schema, notes)) };
+    let origin = compiler.origin(inputs);
+    notes.changelog = Changelog::Append;
+    let times = carried(compiler, &factory, inputs, &bounded);
+    notes = NodeNotes { detail: notes.detail, changelog: notes.changelog, keys: notes.keys, ..times };
+    match bounded {
+        Bounded::Window(windows) => {
+            notes.bound = Some("rows of open windows".into());
+            let clock = windowed::clock(plans[0])?;
+            let factory = WindowJoinFactory { join: factory, windows, clock, origin };
+            Ok(compiler.operator(factory, inputs.to_vec(), schema, notes))
+        }
+        Bounded::Interval(interval) => {
+            notes.bound = Some(interval.bound());
+            let JoinFactory { inputs: [left, right], .. } = &factory;
+            let names = match interval.time {
+                JoinTime::Rowtime([l, r]) => {
+                    [left.schema.field(l).name().as_str(), right.schema.field(r).name().as_str()]
+                }
+                JoinTime::Processing => ["", ""],
+            };
+            notes.detail.push_str(&format!(", time=[{}]", interval.detail(names)));
+            let Interval { time, reach, .. } = interval;
+            let factory = IntervalJoinFactory { join: factory, time, reach, origin };
+            Ok(compiler.operator(factory, inputs.to_vec(), schema, notes))
+        }
+    }
+}
+
+/// What bounds a join's state in time.
+enum Bounded {
+    /// The windows that rows carry, on each side.
+    Window([(usize, usize); 2]),
+    /// An interval between rows' times.
+    Interval(Interval),
+}
+
+fn bounded_by(
+    compiler: &Compiler,
+    kind: JoinKind,
+    plans: [&LogicalPlan; 2],
+    on: &[(&Expr, &Expr)],
+    filter: Option<&Expr>,
+    sides: &[Input; 2],
+) -> Option<Bounded> {
+    let notes = [0, 1].map(|i| &compiler.circuit.node(sides[i].node).notes);
+    let found = Sides { plans, notes, keys: [&sides[0].keys, &sides[1].keys] };
+    match kind {
+        JoinKind::NotIn => None,
+        _ => bounded::common_window(&found).map(Bounded::Window).or_else(|| {
+            let interval = if kind == JoinKind::Mark { None } else { bounded::interval(&found, on, filter) };
+            interval.map(Bounded::Interval)
+        }),
+    }
+}
+
+/// The time attributes and windows of a result whose rows come when their times are at hand; none of a side that can be padded.
+fn carried(compiler: &Compiler, factory: &JoinFactory, inputs: [NodeId; 2], bounded: &Bounded) -> NodeNotes {
+    let mut all = NodeNotes::default();
+    for (side, input) in inputs.into_iter().enumerate() {
+        let padded = match factory.kind {
+            JoinKind::Full => true,
+            JoinKind::Left => side == 1,
+            JoinKind::Right => side == 0,
+            _ => false,
+        };
+        if padded {
+            continue;
+        }
+        let mut own = compiler.circuit.node(input).notes.clone();
+        match bounded {
+            Bounded::Window(windows) => rank::close(&mut own, windows[side]),
+            Bounded::Interval(Interval { time: JoinTime::Rowtime(columns), .. }) => {
+                // Other times of its rows are not held to the interval.
+                let joined = own.rowtimes.contains(&columns[side]);
+                own.rowtimes.retain(|c| *c == columns[side]);
+                own.window_times.retain(|c| *c == columns[side]);
+                if !joined {
+                    (own.windows, own.window_ends) = (Vec::new(), Vec::new());
+                }
+            }
+            Bounded::Interval(_) => {
+                own = NodeNotes { proctimes: own.proctimes, ..NodeNotes::default() };
+            }
+        }
+        let wanted = |c: usize| if side == 0 { JoinColumn::Left(c) } else { JoinColumn::Right(c) };
+        let places = |c: usize| {
+            let outputs = factory.outputs.iter().enumerate();
+            outputs.filter(|(_, o)| **o == wanted(c)).map(|(i, _)| i).collect()
+        };
+        let own = own.carried(places);
+        all.rowtimes.extend(own.rowtimes);
+        all.proctimes.extend(own.proctimes);
+        all.windows.extend(own.windows);
+        all.window_times.extend(own.window_times);
+        all.window_ends.extend(own.window_ends);
+    }
+    all
 }
 
 /// The columns that a projection takes of a join's, if it does nothing else.
@@ -117,7 +223,7 @@ fn kind(join: &LogicalJoin) -> Result<(JoinKind, bool)> {
 }
 
 /// A side with its keys as columns, exchanged by them.
-fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinKind) -> Result<Input> {
+pub(super) fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinKind) -> Result<Input> {
     let mut node = compiler.lower(plan)?;
     let before = Arc::clone(&compiler.circuit.node(node).schema);
     let width = before.fields().len();
@@ -150,7 +256,7 @@ fn side(compiler: &mut Compiler, plan: &LogicalPlan, keys: &[&Expr], kind: JoinK
 }
 
 /// The further condition, over all columns of both sides.
-fn condition(filter: &Expr, plans: [&LogicalPlan; 2], sides: &[Input; 2]) -> Result<Arc<dyn PhysicalExpr>> {
+pub(super) fn condition(filter: &Expr, plans: [&LogicalPlan; 2], sides: &[Input; 2]) -> Result<Arc<dyn PhysicalExpr>> {
     let schema = build_join_schema(plans[0].schema(), plans[1].schema(), &JoinType::Inner)?;
     let condition = physical(filter, &schema)?;
     let width = sides[0].width;

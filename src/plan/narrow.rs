@@ -12,6 +12,7 @@ use datafusion_common::{DFSchema, ScalarValue, TableReference};
 use datafusion_expr::logical_plan::TableScanBuilder;
 use datafusion_expr::{Expr, LogicalPlan};
 
+use super::match_recognize::MatchRecognizeNode;
 use super::scan::{Narrowed, for_each_scan, read_expressions, table_id, table_of};
 use super::set_operation::SetOperationNode;
 use super::table::StreamTable;
@@ -95,7 +96,7 @@ impl Uses {
                 node.inputs().into_iter().for_each(|i| self.whole(i.schema()));
             }
             if let LogicalPlan::Extension(e) = node
-                && e.node.as_any().is::<SetOperationNode>()
+                && (e.node.as_any().is::<SetOperationNode>() || all_rows(e.node.as_any()))
             {
                 e.node.inputs().into_iter().for_each(|i| self.whole(i.schema()));
             }
@@ -142,6 +143,11 @@ impl Uses {
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
+}
+
+/// Whether a node is a MATCH_RECOGNIZE that gives its input's columns.
+fn all_rows(node: &dyn std::any::Any) -> bool {
+    node.downcast_ref::<MatchRecognizeNode>().is_some_and(|matched| matched.clauses.all_rows)
 }
 
 /// Whether a plan's own output columns are a scan's: nothing between computes columns anew.

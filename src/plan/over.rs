@@ -169,7 +169,9 @@ pub(super) fn arrives_in_order(circuit: &Circuit, node: NodeId) -> bool {
     let node = circuit.node(node);
     match &node.kind {
         NodeKind::Source(_) => true,
-        NodeKind::Operator(factory) if ["Calc", "WindowAssign", "Unnest", "Expand"].contains(&factory.name()) => {
+        NodeKind::Operator(factory)
+            if ["Calc", "WindowTableFunction", "Unnest", "Expand"].contains(&factory.name()) =>
+        {
             node.inputs.iter().all(|input| arrives_in_order(circuit, *input))
         }
         _ => false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, ScalarValue};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion_expr::expr::{WindowFunction, WindowFunctionDefinition};
 use datafusion_expr::logical_plan::{Filter, Projection, SubqueryAlias, Window};
 use datafusion_expr::utils::{conjunction, split_conjunction};
@@ -185,6 +185,38 @@ pub(super) fn lower(
     compiler.calc(node, &ranked.window.schema, rest.as_ref(), &exprs, schema)
 }
 
+/// The rows of which a deduplication keeps the newest of each key.
+pub(super) struct Newest {
+    /// All of them, with the columns of the deduplication.
+    pub plan: LogicalPlan,
+    /// Of those columns the key.
+    pub partition: Vec<usize>,
+}
+
+/// The rows below a filter that keeps the last row of each key by rowtime, projected; `None` where it is another filter.
+/// `rowtime` says which column of a plan is its rowtime.
+pub(super) fn newest(
+    filter: &Filter,
+    exprs: &[Expr],
+    schema: &DFSchemaRef,
+    rowtime: impl Fn(&LogicalPlan) -> Option<usize>,
+) -> Result<Option<Newest>> {
+    let Some(ranked) = recognise(filter)?.filter(|r| r.range == (1, 1) && r.rest.is_none()) else { return Ok(None) };
+    let input = &ranked.window.input;
+    let params = &ranked.function.params;
+    let [SortExpr { expr: Expr::Column(order), asc: false, .. }] = params.order_by.as_slice() else { return Ok(None) };
+    if rowtime(input) != Some(input.schema().index_of_column(order)?) {
+        return Ok(None);
+    }
+    let number = rank_column(ranked.window);
+    let inlined = |e: &Expr| with_known_rank(inline(e, &ranked.between)?, number.as_ref(), ranked.range);
+    let exprs = exprs.iter().map(inlined).collect::<Result<Vec<_>>>()?;
+    let place = |key: &Expr| exprs.iter().position(|e| e.clone().unalias_nested().data == *key);
+    let partition = params.partition_by.iter().map(place).collect::<Option<Vec<_>>>();
+    let plan = Projection::try_new_with_schema(exprs, Arc::clone(input), Arc::clone(schema))?;
+    Ok(partition.map(|partition| Newest { plan: LogicalPlan::Projection(plan), partition }))
+}
+
 /// An expression with the row number put in where only one number is asked for.
 fn with_known_rank(expr: Expr, number: Option<&Column>, range: (u64, u64)) -> Result<Expr> {
     if range.0 != range.1 {
@@ -232,7 +264,13 @@ pub(super) fn top_n(
     let changing = before.notes.changelog == Changelog::Retract;
     let window = before.notes.windows.iter().find(|(start, end)| partition.contains(start) && partition.contains(end));
     let windows = window.filter(|_| !changing).map(|(_, end)| Closing { end: *end, clock: ordered.clock });
-    let kept = keep(&before.notes, ordered.range, &order).filter(|_| !ranked && windows.is_none());
+    let keep = keep(&before.notes, ordered.range, &order);
+    let latest_first = windows.is_some() && matches!(keep, Some(Keep::LastByRowtime(_) | Keep::LastArrived));
+    let kept = keep.filter(|_| !ranked && windows.is_none());
+    let mut passed = passed(&before.notes, width);
+    if let Some((start, end)) = window.filter(|_| windows.is_some()) {
+        close(&mut passed, (*start, *end));
+    }
     let appends = windows.is_some() || kept.is_some_and(Keep::is_first);
     let notes = NodeNotes {
         detail: detail(&wide, &partition, &order, ordered.range, kept),
@@ -240,7 +278,7 @@ pub(super) fn top_n(
         net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
         bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
-        ..passed(&before.notes, width)
+        ..passed
     };
     let ttl = ordered.ttl;
     let input = wide;
@@ -253,8 +291,19 @@ pub(super) fn top_n(
             let range = ordered.range;
             let ttl = ttl.filter(|_| windows.is_none());
             let out = Arc::clone(&schema);
-            let factory =
-                TopN { partition, order, range, ranked, changing, by_content, input, schema: out, ttl, windows };
+            let factory = TopN {
+                partition,
+                order,
+                range,
+                ranked,
+                changing,
+                by_content,
+                latest_first,
+                input,
+                schema: out,
+                ttl,
+                windows,
+            };
             updating(compiler, factory, node, schema, notes)
         }
     })
@@ -404,13 +453,14 @@ fn keys(before: &NodeNotes, partition: &[usize], range: (u64, u64), width: usize
 
 /// The time attributes and windows of rows that are passed on, `width` columns of them.
 pub(super) fn passed(before: &NodeNotes, width: usize) -> NodeNotes {
-    let within = |columns: &[usize]| columns.iter().copied().filter(|c| *c < width).collect();
-    NodeNotes {
-        rowtimes: within(&before.rowtimes),
-        proctimes: within(&before.proctimes),
-        windows: before.windows.iter().copied().filter(|(s, e)| *s < width && *e < width).collect(),
-        ..NodeNotes::default()
-    }
+    before.carried(|c| (c < width).then_some(c).into_iter().collect())
+}
+
+/// What is left of times and windows in rows that come out when a window of theirs has closed.
+pub(super) fn close(notes: &mut NodeNotes, window: (usize, usize)) {
+    notes.rowtimes.clone_from(&notes.window_times);
+    notes.windows.retain(|w| *w == window);
+    notes.window_ends.retain(|end| *end == window.1);
 }
 
 fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> String {

@@ -91,6 +91,16 @@ pub(super) fn rowtime(scan: &TableScan) -> Result<Option<usize>> {
     Ok(scanned(scan, table).into_iter().position(|c| Some(c) == column))
 }
 
+/// Where among the columns that a scan gives the PRIMARY KEY stands, if there is one and all of it is read.
+pub(super) fn primary_key(scan: &TableScan) -> Result<Option<Vec<usize>>> {
+    let table = table_of(scan)?;
+    let columns = scanned(scan, table);
+    let of =
+        |key: &usize| columns.iter().position(|c| matches!(table.origins[*c], ColumnOrigin::Connector(i) if i == *key));
+    let key = table.descriptor.primary_key.iter().map(of).collect::<Option<Vec<_>>>();
+    Ok(key.filter(|key| !key.is_empty()))
+}
+
 fn column_expr(table: &StreamTable, column: usize) -> Expr {
     match &table.origins[column] {
         ColumnOrigin::Connector(i) => Expr::Column(Column::from_name(table.descriptor.schema.field(*i).name())),

@@ -13,6 +13,17 @@ use crate::operator::normalize::ChangelogNormalize;
 use crate::runtime::circuit::{Changelog, Node, NodeId, NodeKind, NodeNotes, SourceSpec};
 use crate::{Error, Result};
 
+/// A table that is read.
+pub(super) struct Read {
+    table: Arc<TableDescriptor>,
+    /// Gives its changes as they are read.
+    node: NodeId,
+    /// Gives whole changes, once something asks for them.
+    whole: Option<NodeId>,
+    /// Whether every change is to be given, in place of a step's net ones.
+    each_change: bool,
+}
+
 /// How a table's rows change.
 fn changelog(table: &TableDescriptor, connector: &dyn Connector) -> Result<SourceChangelog> {
     let changelog = connector.changelog(table).map_err(|e| about_table(table, e))?;
@@ -42,10 +53,8 @@ impl Compiler {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<(NodeId, Arc<DFSchema>)> {
         let (spec, rowtime) = self.scans.source(scan)?;
         let schema = Arc::new(DFSchema::try_from(Arc::clone(&spec.projection))?);
-        if let Some(known) =
-            self.read.iter().find(|(source, _)| Arc::ptr_eq(&self.circuit.sources[*source].table, &spec.table))
-        {
-            return Ok((known.1, schema));
+        if let Some(known) = self.read.iter().position(|r| Arc::ptr_eq(&r.table, &spec.table)) {
+            return Ok((self.changes_of(known)?, schema));
         }
         let table = Arc::clone(&spec.table);
         let connector = Arc::clone(&spec.connector);
@@ -54,13 +63,26 @@ impl Compiler {
             SourceChangelog::Retract | SourceChangelog::Upsert => Changelog::Retract,
         };
         let each_change = spec.watermark.is_some();
-        let mut node = self.source(spec, rowtime, changes);
-        let source = self.circuit.sources.len() - 1;
-        if is_normalised(&table, connector.as_ref(), &self.options)? {
-            node = self.normalize(node, each_change)?;
+        let node = self.source(spec, rowtime, changes);
+        let normalised = is_normalised(&table, connector.as_ref(), &self.options)?;
+        let whole = if normalised { None } else { Some(node) };
+        self.read.push(Read { table, node, whole, each_change });
+        Ok((self.changes_of(self.read.len() - 1)?, schema))
+    }
+
+    /// The node that gives the changes of a table that is read: whole, or as they were read.
+    fn changes_of(&mut self, read: usize) -> Result<NodeId> {
+        let Read { node, whole, each_change, .. } = &self.read[read];
+        let (node, each_change) = (*node, *each_change);
+        if self.as_read {
+            return Ok(node);
         }
-        self.read.push((source, node));
-        Ok((node, schema))
+        let whole = match whole {
+            Some(known) => *known,
+            None => self.normalize(node, each_change)?,
+        };
+        self.read[read].whole = Some(whole);
+        Ok(whole)
     }
 
     /// A node that reads; its PRIMARY KEY is a key where it says which row a change is of.

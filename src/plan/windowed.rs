@@ -6,9 +6,10 @@ use std::sync::Arc;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, TableReference};
 use datafusion_expr::logical_plan::{Filter, Projection, SubqueryAlias};
-use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 
-use super::window_tvf::WindowTvf;
+use super::compile::unaliased;
+use super::window_tvf::{SessionTvf, WindowTvf};
 use crate::Result;
 use crate::change::WallClock;
 use crate::operator::window::WindowSpec;
@@ -24,14 +25,33 @@ pub(super) enum WindowColumn {
     Time,
 }
 
+/// The windows of a window function.
+#[derive(Debug, Clone)]
+pub(super) enum Windows {
+    /// Of slices.
+    Slices(WindowSpec),
+    /// Sessions of each key, some milliseconds apart.
+    Sessions { keys: Vec<Column>, gap: i64 },
+}
+
+impl Windows {
+    /// The columns that a session belongs to.
+    fn keys(&mut self) -> &mut [Column] {
+        match self {
+            Windows::Slices(_) => &mut [],
+            Windows::Sessions { keys, .. } => keys,
+        }
+    }
+}
+
 /// A plan with its window function taken out: the same rows, once each, without the window columns.
 pub(super) struct Stripped {
     /// The plan without the window function.
     pub plan: LogicalPlan,
     /// The time column, in that plan.
     pub time: Column,
-    /// The windows.
-    pub spec: WindowSpec,
+    /// The windows; their columns are that plan's.
+    pub spec: Windows,
     /// Which columns of the plan as it was are window columns.
     windows: HashMap<usize, WindowColumn>,
 }
@@ -57,21 +77,23 @@ impl Stripped {
 /// other than a plain column is made of its windows on the way.
 pub(super) fn strip(plan: &LogicalPlan) -> Result<Option<Stripped>> {
     match plan {
-        LogicalPlan::Extension(e) => Ok(e.node.as_any().downcast_ref::<WindowTvf>().map(|tvf| {
-            let width = tvf.input.schema().fields().len();
+        LogicalPlan::Extension(e) => Ok(function(e.node.as_ref()).map(|(input, time, spec)| {
+            let width = input.schema().fields().len();
             let columns = [WindowColumn::Start, WindowColumn::End, WindowColumn::Time];
             Stripped {
-                plan: tvf.input.as_ref().clone(),
-                time: tvf.time.clone(),
-                spec: tvf.spec,
+                plan: input.as_ref().clone(),
+                time: time.clone(),
+                spec,
                 windows: columns.into_iter().enumerate().map(|(i, c)| (width + i, c)).collect(),
             }
         })),
         LogicalPlan::SubqueryAlias(alias) => {
-            let Some(below) = strip(&alias.input)? else { return Ok(None) };
+            let Some(mut below) = strip(&alias.input)? else { return Ok(None) };
             let name: TableReference = alias.alias.clone();
-            let time = Column::new(Some(name.clone()), below.time.name.clone());
-            let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(below.plan), name)?);
+            let renamed = |column: &Column| Column::new(Some(name.clone()), column.name.clone());
+            let time = renamed(&below.time);
+            below.spec.keys().iter_mut().for_each(|key| *key = renamed(key));
+            let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(below.plan), name.clone())?);
             Ok(Some(Stripped { plan, time, ..below }))
         }
         LogicalPlan::Filter(filter) => {
@@ -87,8 +109,17 @@ pub(super) fn strip(plan: &LogicalPlan) -> Result<Option<Stripped>> {
     }
 }
 
+/// The input, the time column and the windows of a window function.
+fn function(node: &dyn UserDefinedLogicalNode) -> Option<(&Arc<LogicalPlan>, &Column, Windows)> {
+    if let Some(tvf) = node.as_any().downcast_ref::<WindowTvf>() {
+        return Some((&tvf.input, &tvf.time, Windows::Slices(tvf.spec)));
+    }
+    let tvf = node.as_any().downcast_ref::<SessionTvf>()?;
+    Some((&tvf.input, &tvf.time, Windows::Sessions { keys: tvf.keys.clone(), gap: tvf.gap }))
+}
+
 fn strip_projection(projection: &Projection) -> Result<Option<Stripped>> {
-    let Some(below) = strip(&projection.input)? else { return Ok(None) };
+    let Some(mut below) = strip(&projection.input)? else { return Ok(None) };
     let mut windows = HashMap::new();
     let mut kept = Vec::new();
     let mut time = None;
@@ -108,8 +139,19 @@ fn strip_projection(projection: &Projection) -> Result<Option<Stripped>> {
     if time.is_none() {
         kept.push(Expr::Column(below.time.clone()));
     }
-    let plan = LogicalPlan::Projection(Projection::try_new(kept, Arc::new(below.plan))?);
-    Ok(Some(Stripped { plan, windows, ..below }))
+    // Keys may go by another name from here on.
+    let mut places = Vec::new();
+    for key in below.spec.keys() {
+        let is_key = |e: &Expr| matches!(unaliased(e), Expr::Column(c) if c == key);
+        places.push(kept.iter().position(is_key).unwrap_or(kept.len()));
+        if places.last() == Some(&kept.len()) {
+            kept.push(Expr::Column(key.clone()));
+        }
+    }
+    let projection = Projection::try_new(kept, Arc::new(below.plan))?;
+    let columns = projection.schema.columns();
+    below.spec.keys().iter_mut().zip(places).for_each(|(key, place)| *key = columns[place].clone());
+    Ok(Some(Stripped { plan: LogicalPlan::Projection(projection), windows, ..below }))
 }
 
 /// The clock that the windows of a plan's rows were cut by.
@@ -117,9 +159,9 @@ pub(super) fn clock(plan: &LogicalPlan) -> Result<WallClock> {
     let mut clock = Ok(WallClock::default());
     plan.apply(|node| {
         let LogicalPlan::Extension(e) = node else { return Ok(TreeNodeRecursion::Continue) };
-        let Some(tvf) = e.node.as_any().downcast_ref::<WindowTvf>() else { return Ok(TreeNodeRecursion::Continue) };
-        let schema = tvf.input.schema();
-        clock = WallClock::of(schema.field(schema.index_of_column(&tvf.time)?).data_type());
+        let Some((input, time, _)) = function(e.node.as_ref()) else { return Ok(TreeNodeRecursion::Continue) };
+        let schema = input.schema();
+        clock = WallClock::of(schema.field(schema.index_of_column(time)?).data_type());
         Ok(TreeNodeRecursion::Stop)
     })?;
     clock

@@ -45,6 +45,8 @@ pub(super) fn lower(
         detail: format!("{}, keys=[{}], aggregates=[{}]", input.detail, names.join(", "), shown.join(", ")),
         rowtimes: place(WindowOutput::Time).into_iter().collect(),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
+        window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
         bound: Some(format!("of open windows {}", group::bound(&names, aggregates.iter().zip(&shown), true, None))),
         ..NodeNotes::default()

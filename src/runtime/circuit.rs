@@ -66,6 +66,10 @@ pub struct NodeNotes {
     pub proctimes: Vec<usize>,
     /// Pairs of columns that hold a window's start and end.
     pub windows: Vec<(usize, usize)>,
+    /// Of the time attributes, those that hold a window's last millisecond: all that is left of them once the window has closed.
+    pub window_times: Vec<usize>,
+    /// Columns that hold a window's end as the watermark counts it: like a time attribute, later than the watermark when a row comes.
+    pub window_ends: Vec<usize>,
     /// How its rows change.
     pub changelog: Changelog,
     /// Unique keys: sets of columns of which no two rows that stand at the same time have equal values (NULLs equal). An
@@ -75,6 +79,22 @@ pub struct NodeNotes {
     pub net: bool,
     /// What bounds its state; `None` for operators without state.
     pub bound: Option<String>,
+}
+
+impl NodeNotes {
+    /// What is known of times and windows in the same rows with other columns; `places` says where a column stands there.
+    pub fn carried(&self, places: impl Fn(usize) -> Vec<usize>) -> Self {
+        let all = |columns: &[usize]| columns.iter().flat_map(|c| places(*c)).collect();
+        let pairs = self.windows.iter().flat_map(|(s, e)| places(*s).into_iter().zip(places(*e)));
+        Self {
+            rowtimes: all(&self.rowtimes),
+            proctimes: all(&self.proctimes),
+            windows: pairs.collect(),
+            window_times: all(&self.window_times),
+            window_ends: all(&self.window_ends),
+            ..Self::default()
+        }
+    }
 }
 
 /// How the rows that cross an edge change.

@@ -207,7 +207,7 @@ impl Driver {
     fn step(&mut self, batches: Vec<Vec<ChangeBatch>>, states: &[SourceState]) -> Result<bool> {
         let watch = Stopwatch::start();
         let processing_time = self.clock.now_millis();
-        let input = StepInput { batches, sources: states.to_vec(), processing_time };
+        let input = StepInput { batches, sources: states.to_vec(), processing_time, ..StepInput::default() };
         let output = self.executor.step(input)?;
         let metrics = self.executor.metrics();
         for source in 0..states.len() {

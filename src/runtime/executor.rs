@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::circuit::{Changelog, Circuit, NodeKind};
+use super::circuit::{Changelog, Circuit, Node, NodeKind};
 use super::exchange::GONE;
 use super::metrics::Metrics;
 use super::worker::{CircuitTime, Worker, WorkerState};
@@ -25,6 +25,9 @@ pub struct StepInput {
     pub batches: Vec<Vec<ChangeBatch>>,
     /// For each source how it stands.
     pub sources: Vec<SourceState>,
+    /// For each source the watermark that it is to have behind the batches, where that is further than what their rows say.
+    /// May be left empty; counts for tables that declare a watermark.
+    pub watermarks: Vec<Watermark>,
     /// The driver's clock: milliseconds since the epoch.
     pub processing_time: i64,
 }
@@ -161,6 +164,7 @@ impl Executor {
             }
             if let Some(assigner) = &mut self.assigners[source] {
                 batches.iter_mut().try_for_each(|b| assigner.assign(b))?;
+                assigner.raise(input.watermarks.get(source).copied().unwrap_or_default());
             }
         }
         self.advance(&input.sources);
@@ -203,7 +207,7 @@ impl Executor {
                 _ => {
                     let active = node.inputs.iter().filter(|i| !idle[i.0]).map(|i| self.watermarks[i.0]).min();
                     idle[id] = active.is_none();
-                    active.unwrap_or(Watermark::MIN)
+                    held_back(active.unwrap_or(Watermark::MIN), node)
                 }
             };
             self.watermarks[id] = self.watermarks[id].max(reached);
@@ -285,6 +289,16 @@ impl Executor {
             Team::Here(_) => 1,
             Team::Threads(threads) => threads.len(),
         }
+    }
+}
+
+/// The watermark behind a node.
+fn held_back(reached: Watermark, node: &Node) -> Watermark {
+    match &node.kind {
+        NodeKind::Operator(factory) if reached != Watermark::MAX => {
+            Watermark(reached.0.saturating_sub(factory.watermark_delay()))
+        }
+        _ => reached,
     }
 }
 

@@ -37,6 +37,9 @@ pub(super) struct Worker {
     /// What has been dropped as late in this step, by node; always empty where no node gives late rows.
     late: Vec<(NodeId, LateBatch)>,
     keeps_late: bool,
+    /// By node: whether its rows come of several inputs, and so not in the order of arrival. Of these the rows behind the
+    /// watermark go last through an exchange: they close windows that the others may belong to.
+    joined: Vec<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -57,6 +60,10 @@ impl Worker {
         let mut readers = vec![0; circuit.nodes.len()];
         circuit.nodes.iter().flat_map(|n| &n.inputs).for_each(|i| readers[i.0] += 1);
         let keeps_late = circuit.nodes.iter().any(|n| matches!(n.kind, NodeKind::Late(_)));
+        let mut joined = Vec::with_capacity(circuit.nodes.len());
+        for node in &circuit.nodes {
+            joined.push(node.inputs.len() > 1 || node.inputs.iter().any(|i| joined[i.0]));
+        }
         let build = |index: usize| {
             let operators = circuit.nodes.iter().map(|node| match &node.kind {
                 NodeKind::Operator(factory) => {
@@ -74,6 +81,7 @@ impl Worker {
                 readers: readers.clone(),
                 late: Vec::new(),
                 keeps_late,
+                joined: joined.clone(),
                 metrics: Arc::clone(metrics),
             })
         };
@@ -98,6 +106,9 @@ impl Worker {
                         Some(exchange) => exchange.swap(batches)?,
                         None => batches,
                     };
+                    if self.joined[id] {
+                        edges[id].batches.sort_by_key(|b| b.watermarks.is_some());
+                    }
                 }
                 NodeKind::Operator(_) => {
                     edges[id].batches = self.run(NodeId(id), inputs, time)?;

@@ -6,12 +6,14 @@ pub mod functions;
 pub mod parse;
 
 mod catalog;
+mod circuit;
 mod describe;
 mod grouping;
 mod hints;
 mod insert;
 mod like;
 mod locate;
+mod match_recognize;
 mod names;
 mod place;
 mod planner;
@@ -27,8 +29,5 @@ mod version;
 mod view;
 mod window;
 
-pub(crate) use locate::locate_refusal;
 pub use session::{Outcome, PlannedInsert, PlannedQuery, Session};
-pub(crate) use settings::LATE_SINK;
 pub use settings::Settings;
-pub(crate) use stack::with_large_stack;

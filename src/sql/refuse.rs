@@ -119,9 +119,6 @@ impl Visitor for Refusal<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         match factor {
-            TableFactor::MatchRecognize { .. } => {
-                self.refuse(self.place.span_about("MATCH_RECOGNIZE"), "MATCH_RECOGNIZE")
-            }
             TableFactor::Table { version: Some(version), .. }
                 if !matches!(version, TableVersion::ForSystemTimeAsOf(_)) =>
             {

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use datafusion_common::{DataFusionError, Diagnostic, ScalarValue, plan_datafusion_err};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion_expr::{Expr, Extension, LogicalPlan};
+use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode};
 use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Spanned, TableFactor};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::match_recognize;
 use super::parse::query::{WindowCall, WindowInput, as_window_call};
 use super::unnest::plan_call;
 use super::version::plan_version;
 use crate::error::{Position, SqlError};
 use crate::operator::window::{WindowKind, WindowSpec};
-use crate::plan::WindowTvf;
+use crate::plan::{SessionTvf, WindowTvf};
 
 type DfResult<T> = datafusion_common::Result<T>;
 
@@ -46,6 +47,11 @@ impl RelationPlanner for FlinkRelations {
             Err(relation) => relation,
         };
         match relation {
+            TableFactor::MatchRecognize { ref alias, .. } => {
+                let alias = alias.clone();
+                let plan = match_recognize::plan(relation, context)?;
+                Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+            }
             TableFactor::UNNEST { array_exprs, alias, .. } => {
                 let plan = plan_call(array_exprs, context)?;
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
@@ -56,23 +62,36 @@ impl RelationPlanner for FlinkRelations {
 }
 
 fn plan_window(call: WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
-    if call.name == "SESSION" {
-        return Err(at(call.span, "the window function SESSION is not supported yet"));
-    }
-    if let Some(key) = call.partition_by.first() {
+    let windows = read_windows(&call, context)?;
+    if let (Windows::Slices(_), Some(key)) = (windows, call.partition_by.first()) {
         return Err(at(key.span(), format!("{} takes no PARTITION BY", call.name)));
     }
-    let spec = read_spec(&call, context)?;
     let input = context.plan(table_factor(call.input))?;
     let [time] = call.time.as_slice() else {
         return Err(at(call.span, format!("{} takes one time column in DESCRIPTOR", call.name)));
     };
-    let column = match context.sql_to_expr(SqlExpr::Identifier(time.clone()), input.schema())? {
-        Expr::Column(column) => column,
-        _ => return Err(at(time.span, format!("'{}' is no column", time.value))),
+    let mut column = |name: SqlExpr| match context.sql_to_expr(name.clone(), input.schema())? {
+        Expr::Column(column) => Ok(column),
+        _ => Err(at(name.span(), format!("'{name}' is no column"))),
     };
-    let node = WindowTvf::try_new(Arc::new(input), column, spec).map_err(|e| located(e, time.span))?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    let span = time.span;
+    let time = column(SqlExpr::Identifier(time.clone()))?;
+    let keys = call.partition_by.into_iter().map(column).collect::<DfResult<Vec<_>>>()?;
+    let input = Arc::new(input);
+    let node: Arc<dyn UserDefinedLogicalNode> = match windows {
+        Windows::Slices(spec) => Arc::new(WindowTvf::try_new(input, time, spec).map_err(|e| located(e, span))?),
+        Windows::Session { gap } => {
+            Arc::new(SessionTvf::try_new(input, time, keys, gap).map_err(|e| located(e, span))?)
+        }
+    };
+    Ok(LogicalPlan::Extension(Extension { node }))
+}
+
+/// The windows of a function, as its arguments say.
+#[derive(Debug, Clone, Copy)]
+enum Windows {
+    Slices(WindowSpec),
+    Session { gap: i64 },
 }
 
 fn table_factor(input: WindowInput) -> TableFactor {
@@ -97,17 +116,18 @@ fn named(name: ObjectName) -> TableFactor {
     }
 }
 
-/// The names of a function's arguments in their order; the last, OFFSET, may be left out.
+/// The names of a function's arguments in their order; OFFSET may be left out.
 fn parameters(name: &str) -> &'static [&'static str] {
     match name {
         "TUMBLE" => &["SIZE", "OFFSET"],
         "HOP" => &["SLIDE", "SIZE", "OFFSET"],
+        "SESSION" => &["GAP"],
         _ => &["STEP", "SIZE", "OFFSET"],
     }
 }
 
 /// The arguments' spans of time by their parameters, with their places.
-fn read_spec(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<WindowSpec> {
+fn read_windows(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfResult<Windows> {
     let parameters = parameters(call.name);
     let mut given: Vec<Option<(i64, Span)>> = vec![None; parameters.len()];
     for (nth, (name, value)) in call.args.iter().enumerate() {
@@ -123,7 +143,7 @@ fn read_spec(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfR
             return Err(at(value.span(), "this argument is given twice"));
         }
     }
-    let offset = given.pop().flatten().map_or(0, |(ms, _)| ms);
+    let offset = if parameters.contains(&"OFFSET") { given.pop().flatten() } else { None };
     let mut spans = Vec::new();
     for (value, parameter) in given.iter().zip(parameters) {
         match value {
@@ -133,6 +153,7 @@ fn read_spec(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfR
         }
     }
     let kind = match spans.as_slice() {
+        [(gap, _)] if call.name == "SESSION" => return Ok(Windows::Session { gap: *gap }),
         [(size, _)] => WindowKind::Tumble { size: *size },
         [(part, span), (size, _)] if size % part != 0 => {
             let part = parameters.first().copied().unwrap_or_default();
@@ -142,7 +163,12 @@ fn read_spec(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> DfR
         [(step, _), (size, _)] => WindowKind::Cumulate { size: *size, step: *step },
         _ => return Err(at(call.span, format!("{} needs {}", call.name, parameters.join(", ")))),
     };
-    Ok(WindowSpec { kind, offset })
+    let (offset, span) = offset.unwrap_or((0, call.span));
+    let spec = WindowSpec { kind, offset };
+    if offset.unsigned_abs() >= spec.size().unsigned_abs() {
+        return Err(at(span, format!("{}'s OFFSET must be less than its SIZE", call.name)));
+    }
+    Ok(Windows::Slices(spec))
 }
 
 /// A constant interval of days to seconds, in milliseconds.

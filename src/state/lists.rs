@@ -72,6 +72,32 @@ impl Lists {
         ends.len -= 1;
     }
 
+    /// Puts all rows of one key behind those of another.
+    pub fn join(&mut self, from: u32, into: u32) {
+        let Some(moved) = self.ends.get_mut(from as usize).map(std::mem::take).filter(|e| e.len > 0) else { return };
+        if self.ends.len() <= into as usize {
+            self.ends.resize(into as usize + 1, Ends::default());
+        }
+        let ends = &mut self.ends[into as usize];
+        match ends.last {
+            NONE => ends.first = moved.first,
+            last => {
+                self.links[last as usize].after = moved.first;
+                self.links[moved.first as usize].before = last;
+            }
+        }
+        ends.last = moved.last;
+        ends.len += moved.len;
+    }
+
+    /// Takes all rows of a key out of its list, in their order.
+    pub fn take(&mut self, key: u32, rows: &mut Vec<u32>) {
+        rows.extend(self.iter(key));
+        if let Some(ends) = self.ends.get_mut(key as usize) {
+            *ends = Ends::default();
+        }
+    }
+
     /// How many rows a key has.
     pub fn len(&self, key: u32) -> u32 {
         self.ends.get(key as usize).map_or(0, |e| e.len)
@@ -137,8 +163,17 @@ mod tests {
         lists.push(1, 5);
         lists.remap_rows(&Remap::keeping(6, |row| [0, 3, 4, 5].contains(&row)));
         assert_eq!((of(&lists, 0), of(&lists, 1)), (vec![0, 2], vec![1, 3]));
-        lists.remove(0, 0);
-        lists.remove(0, 2);
+        lists.join(1, 0);
+        lists.join(7, 0);
+        assert_eq!((of(&lists, 0), of(&lists, 1)), (vec![0, 2, 1, 3], vec![]));
+        lists.remove(0, 1);
+        lists.remove(0, 3);
+        lists.push(1, 1);
+        lists.push(1, 3);
+        let mut taken = Vec::new();
+        lists.take(0, &mut taken);
+        lists.take(9, &mut taken);
+        assert_eq!((taken, lists.len(0)), (vec![0, 2], 0));
         lists.remap_keys(&Remap::keeping(2, |key| key == 1));
         assert_eq!((of(&lists, 0), lists.len(0)), (vec![1, 3], 2));
     }

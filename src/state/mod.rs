@@ -2,9 +2,11 @@
 //!
 //! Everything is found by dense numbers: [`Keys`] numbers key values, a [`RowStore`] numbers rows, a [`Multiset`] numbers
 //! distinct rows, and what else an operator knows of them stands in vectors indexed by these. [`Lists`] tells which rows belong
-//! to which key, and [`Expiry`] what no row has touched for too long. What is dropped leaves gaps until most is gone; then the
+//! to which key, [`Timelines`] tell it in the order of time, [`Deadlines`] when something of a key is due, and [`Expiry`] what no
+//! row has touched for too long. What is dropped leaves gaps until most is gone; then the
 //! rest is numbered anew, and a [`Remap`] tells the others.
 
+mod deadlines;
 mod expiry;
 mod keys;
 mod lists;
@@ -14,9 +16,11 @@ mod remap;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod timelines;
 
 use arrow::array::RecordBatch;
 
+pub use deadlines::Deadlines;
 pub use expiry::Expiry;
 pub use keys::Keys;
 pub use lists::Lists;
@@ -24,6 +28,7 @@ pub use multiset::{Multiset, absent_row};
 pub use partition::{Partitioner, place};
 pub use remap::{GONE, Remap};
 pub use rows::{RowStore, row_store};
+pub use timelines::{Timed, Timelines};
 
 /// Part of an operator's state as columns.
 #[derive(Debug, Clone)]

@@ -268,3 +268,35 @@ fn an_interrupt_drains_and_flushes() {
         assert_eq!(counted, rows, "every row that was read is in its window's result");
     }
 }
+
+#[test]
+fn test_scripts_are_run_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, expected: &str| {
+        let path = folder.path().join(name);
+        let script = format!("query I\nVALUES (1), (2)\n----\n{expected}\n");
+        std::fs::write(&path, script).unwrap();
+        path.display().to_string()
+    };
+    let (good, bad) = (file("a_good.slt", "1\n2"), file("b_bad.slt", "1\n3"));
+    file("no_script.txt", "");
+    let passed = millstream(&["test", &good]).good();
+    assert!(passed.starts_with(&format!("ok   {good}\n1 of 1 scripts passed, 0 failed; 1 cases in ")), "{passed}");
+
+    let folder = folder.path().display().to_string();
+    let failed = millstream(&["test", &folder, "--jobs", "2", "-v"]);
+    assert_eq!((failed.code, failed.err.as_str()), (Some(1), ""));
+    let lines: Vec<&str> = failed.out.lines().collect();
+    assert!(lines[0].starts_with(&format!("ok   {good}: 1 cases, run 5 times, 5 checks held, ")), "{}", failed.out);
+    assert!(lines[1].starts_with(&format!("FAIL {bad}: 1 cases, run 1 times, 0 checks held, ")), "{}", failed.out);
+    for part in ["-   3", "+   2", &format!("at {bad}:1 (as written)"), "1 of 2 scripts passed, 1 failed"] {
+        assert!(failed.out.contains(part), "{part}: {}", failed.out);
+    }
+
+    assert!(millstream(&["test", &folder, "--complete"]).good().contains("2 of 2 scripts passed"));
+    assert!(std::fs::read_to_string(&bad).unwrap().ends_with("----\n1\n2\n"));
+    let nothing = millstream(&["test", &format!("{folder}/none.slt")]);
+    assert!(nothing.code == Some(1) && nothing.out.contains("FAIL"), "{nothing:?}");
+    let broken = millstream(&["test", &good, "--mode", "fast"]);
+    assert!(broken.err.contains("there is no mode 'fast'"), "{broken:?}");
+}

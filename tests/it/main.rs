@@ -13,3 +13,4 @@ mod late_rows;
 mod law;
 mod nexmark;
 mod rooms;
+mod scripts;

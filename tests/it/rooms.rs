@@ -5,7 +5,7 @@ use std::path::Path;
 /// Rooms by floor, from the top. Rooms on one floor may not use each other, except where `MAY_USE` says so.
 const FLOORS: &[&[&str]] = &[
     &["main", "cli"],
-    &["engine"],
+    &["engine", "testing"],
     &["flink"],
     &["sql"],
     &["plan"],

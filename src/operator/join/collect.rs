@@ -11,13 +11,13 @@ use crate::state::{Keys, absent_row};
 use crate::{Error, Result};
 
 /// Which rows have no NULL in their keys; `None` when that is all.
-pub(super) fn without_nulls(keys: &[ArrayRef]) -> Option<BooleanArray> {
+pub(in crate::operator) fn without_nulls(keys: &[ArrayRef]) -> Option<BooleanArray> {
     let nulls = keys.iter().fold(None, |all, k| NullBuffer::union(all.as_ref(), k.logical_nulls().as_ref()));
     nulls.filter(|n| n.null_count() > 0).map(|n| BooleanArray::new(n.into_inner(), None))
 }
 
 /// The numbers of some rows' keys; [`NO_KEY`] for the rows that `matchable` leaves out.
-pub(super) fn number(
+pub(in crate::operator) fn number(
     keys: &mut Keys,
     columns: &[ArrayRef],
     rows: usize,

@@ -12,11 +12,11 @@
 //! joins, all rows of semi and anti joins) are judged at the end, by whether they had a match before the step and have one now.
 
 mod alone;
-mod collect;
+pub(super) mod collect;
 mod net;
-mod output;
+pub(super) mod output;
 mod pairs;
-mod side;
+pub(super) mod side;
 mod state;
 mod step;
 #[cfg(test)]
@@ -29,6 +29,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use self::alone::Presence;
 use self::output::Layout;
+pub(super) use self::output::reassign;
 use self::side::{Shape, Side};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::Result;
@@ -59,12 +60,12 @@ pub enum JoinKind {
 
 impl JoinKind {
     /// Whether it gives pairs of rows.
-    fn pairs(self) -> bool {
+    pub(super) fn pairs(self) -> bool {
         matches!(self, JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full)
     }
 
     /// What a side's rows give by themselves.
-    fn role(self, side: usize) -> Role {
+    pub(super) fn role(self, side: usize) -> Role {
         match (self, side) {
             (JoinKind::Left | JoinKind::Full | JoinKind::Anti | JoinKind::NotIn, 0) => Role::Unmatched,
             (JoinKind::Right | JoinKind::Full, 1) => Role::Unmatched,
@@ -77,7 +78,7 @@ impl JoinKind {
 
 /// What rows of a side give by themselves, apart from pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     /// Nothing.
     None,
     /// A row while there is no match.
@@ -90,7 +91,7 @@ enum Role {
 
 impl Role {
     /// Whether a row shows while it has a match, or while it has none.
-    fn shows(self, matched: bool) -> bool {
+    pub(super) fn shows(self, matched: bool) -> bool {
         match self {
             Role::None => false,
             Role::Unmatched => !matched,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::DataFusionError;
@@ -20,16 +22,16 @@ use crate::{Error, Result};
 const BATCH: usize = 8192;
 
 /// Which columns are kept of each side, and how the condition's and the result's columns are made of them.
-pub(super) struct Layout {
+pub(in crate::operator) struct Layout {
     /// The columns of each input that are kept.
     pub kept: [Vec<usize>; 2],
     /// The condition, over the columns of `condition_columns`.
     pub condition: Option<Arc<dyn PhysicalExpr>>,
     /// The columns that the condition reads: of the left, then of the right, counted in what is kept.
-    condition_columns: [Vec<usize>; 2],
+    pub condition_columns: [Vec<usize>; 2],
     condition_schema: SchemaRef,
     /// The columns of each side that the result has, counted in what is kept.
-    taken: [Vec<usize>; 2],
+    pub taken: [Vec<usize>; 2],
     /// The result's columns, counted in `taken`.
     outputs: Vec<JoinColumn>,
     schema: SchemaRef,
@@ -95,13 +97,15 @@ impl Layout {
         })
     }
 
-    /// What the condition reads of some pairs.
-    pub fn condition_rows(&self, sides: &[Side; 2], pairs: &Pairs, delta: &Delta) -> Result<RecordBatch> {
-        let mut columns = Vec::with_capacity(self.condition_schema.fields().len());
-        for side in [0, 1] {
-            columns.extend(pairs.columns(sides, side, &self.condition_columns[side], delta)?);
-        }
-        self.batch(Arc::clone(&self.condition_schema), columns, pairs.len())
+    fn condition_rows(&self, columns: [Vec<ArrayRef>; 2], rows: usize) -> Result<RecordBatch> {
+        self.batch(Arc::clone(&self.condition_schema), columns.concat(), rows)
+    }
+
+    /// Which of some pairs satisfy the condition, from what it reads of them; `None` where there is no condition.
+    pub fn verdict(&self, columns: [Vec<ArrayRef>; 2], rows: usize) -> Result<Option<BooleanArray>> {
+        let Some(condition) = &self.condition else { return Ok(None) };
+        let verdict = condition.evaluate(&self.condition_rows(columns, rows)?)?.into_array(rows)?;
+        Ok(Some(verdict.as_boolean().clone()))
     }
 
     fn batch(&self, schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
@@ -110,7 +114,7 @@ impl Layout {
     }
 
     /// The result's rows from the columns of both sides that it has.
-    fn assemble(&self, columns: &[Vec<ArrayRef>; 2], mark: Option<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    pub fn assemble(&self, columns: &[Vec<ArrayRef>; 2], mark: Option<ArrayRef>, rows: usize) -> Result<RecordBatch> {
         let column = |(i, column): (usize, &JoinColumn)| {
             let data_type = || self.schema.field(i).data_type();
             match column {
@@ -132,7 +136,7 @@ fn sorted(columns: impl Iterator<Item = usize>) -> Vec<usize> {
 }
 
 /// Points the condition's columns at their places among those that it reads. By index: names need not be unique.
-fn reassign(condition: Arc<dyn PhysicalExpr>, read: &[usize]) -> Result<Arc<dyn PhysicalExpr>> {
+pub(in crate::operator) fn reassign(condition: Arc<dyn PhysicalExpr>, read: &[usize]) -> Result<Arc<dyn PhysicalExpr>> {
     let moved = condition.transform(|e| {
         let Some(column) = e.downcast_ref::<Column>() else { return Ok(Transformed::no(e)) };
         let at = read.binary_search(&column.index());
@@ -220,7 +224,7 @@ impl Pairs {
     }
 
     /// Columns of one side, for each pair.
-    fn columns(&self, sides: &[Side; 2], side: usize, columns: &[usize], delta: &Delta) -> Result<Vec<ArrayRef>> {
+    pub fn columns(&self, sides: &[Side; 2], side: usize, columns: &[usize], delta: &Delta) -> Result<Vec<ArrayRef>> {
         if columns.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,7 +1,5 @@
 //! Pairs of a changed entry of one side and entries of the other.
 
-use arrow::array::{AsArray, BooleanArray};
-
 use super::output::{Output, Pairs};
 use super::side::{Delta, Moment, NO_KEY, Side};
 use super::{Join, Role};
@@ -69,11 +67,13 @@ impl Join {
         if pairs.len() == 0 {
             return Ok(());
         }
-        if let Some(condition) = &self.layout.condition {
-            let rows = self.layout.condition_rows(&self.sides, pairs, delta)?;
-            let verdict = condition.evaluate(&rows)?.into_array(pairs.len())?;
-            let verdict: &BooleanArray = verdict.as_boolean();
-            pairs.retain(verdict);
+        if self.layout.condition.is_some() {
+            let read = &self.layout.condition_columns;
+            let columns =
+                [pairs.columns(&self.sides, 0, &read[0], delta)?, pairs.columns(&self.sides, 1, &read[1], delta)?];
+            if let Some(verdict) = self.layout.verdict(columns, pairs.len())? {
+                pairs.retain(&verdict);
+            }
             self.count(pairs, other, delta, touched);
         }
         if self.kind.pairs() {

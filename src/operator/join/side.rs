@@ -12,7 +12,7 @@ use crate::change::RowKind;
 use crate::state::{Expiry, Lists, Multiset, Remap, RowStore, row_store};
 
 /// The key of a row that can match nothing.
-pub(super) const NO_KEY: u32 = u32::MAX;
+pub(in crate::operator) const NO_KEY: u32 = u32::MAX;
 const NO_SLOT: u32 = u32::MAX;
 
 /// What a side has to keep.

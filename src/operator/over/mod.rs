@@ -18,7 +18,7 @@ mod rows;
 mod testing;
 mod ties;
 mod updating;
-mod waiting;
+pub(super) mod waiting;
 
 pub use aggregate::{OverAggregate, OverTime};
 pub use frame::Frame;

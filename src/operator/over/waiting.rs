@@ -10,7 +10,7 @@ use crate::state::{Remap, RowStore, row_store};
 
 /// A row that waits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waiting {
+pub(in crate::operator) struct Waiting {
     /// Its time.
     pub time: i64,
     /// Its number; numbers are in the order of arrival.
@@ -20,7 +20,7 @@ pub(super) struct Waiting {
 }
 
 /// Rows that wait, in the order of their times, those of one time in the order of arrival.
-pub(super) struct Queue {
+pub(in crate::operator) struct Queue {
     rows: Box<dyn RowStore>,
     queue: VecDeque<Waiting>,
 }

@@ -23,6 +23,8 @@ pub(super) struct Append {
     ids: Vec<u32>,
     accepted: Vec<u32>,
     displaced: Vec<u32>,
+    /// How many rows have come.
+    arrived: u64,
 }
 
 impl Append {
@@ -35,16 +37,20 @@ impl Append {
             ids: Vec::new(),
             accepted: Vec::new(),
             displaced: Vec::new(),
+            arrived: 0,
         })
     }
 
     /// Takes in rows, and gives the partition of each; with `touching` partitions are noted as changed by this step.
     pub fn add(&mut self, rows: &RecordBatch, touching: bool) -> Result<&[u32]> {
-        let Self { plan, partitions, rows: store, ids, accepted, displaced, .. } = self;
+        let Self { plan, partitions, rows: store, ids, accepted, displaced, arrived, .. } = self;
         partitions.intern(plan, rows, ids)?;
         let mut encoded = partitions.order.encoder.encode(rows)?;
         if plan.by_content {
             encoded = encoded.with_ties(rows)?;
+        } else if plan.latest_first {
+            encoded = encoded.latest_first(*arrived);
+            *arrived += rows.num_rows() as u64;
         }
         accepted.clear();
         displaced.clear();

@@ -45,6 +45,9 @@ pub struct TopN {
     /// Whether rows that only come and that the order does not tell apart stand in the order of what they hold, because that
     /// of their arrival is not defined. Rows that also go always do.
     pub by_content: bool,
+    /// Whether of rows that only come and that the order does not tell apart the last to arrive stands first, where the order of
+    /// their arrival counts.
+    pub latest_first: bool,
     /// The input's schema.
     pub input: SchemaRef,
     /// The result's schema: the first of the input's columns, and the place.

@@ -60,7 +60,7 @@ pub(in crate::operator) struct Encoded {
     pub heads: Vec<Head>,
     /// What the heads are the beginnings of; `None` where they are all.
     whole: Option<Rows>,
-    /// What orders rows that are equal, by row; empty where the order of arrival does.
+    /// What orders rows that are equal, by row; empty where the first to arrive stands first.
     ties: Vec<u64>,
 }
 
@@ -112,6 +112,12 @@ impl Encoded {
             create_hashes(rows.columns(), &QualityRandomState::with_seed(SEED), &mut self.ties)?;
         }
         Ok(self)
+    }
+
+    /// Puts of rows that are equal the last to arrive first; `arrived` rows have come before.
+    pub fn latest_first(mut self, arrived: u64) -> Self {
+        self.ties = (0..self.heads.len() as u64).map(|row| u64::MAX - arrived - row).collect();
+        self
     }
 
     /// The rows in order; those that it does not tell apart as they stand.

@@ -60,6 +60,7 @@ fn plan(order: Vec<OrderColumn>, range: (u64, u64), ranked: bool, changing: bool
         ranked,
         changing,
         by_content: false,
+        latest_first: false,
         input: schema(),
         schema: schema_out,
         ttl: None,

@@ -28,6 +28,10 @@ fn one(expr: &mut Expr) {
             }
         }
         Expr::TypedString(typed) => timestamp_precision(typed),
+        // `INTERVAL '1.5' SECOND(1, 1)`: how many digits there may be.
+        Expr::Interval(interval) => {
+            (interval.leading_precision, interval.fractional_seconds_precision) = (None, None);
+        }
         Expr::Ceil { expr: inner, field: CeilFloorKind::DateTimeField(field) } => {
             to_unit(inner, field, "ceil_to").into_iter().for_each(|new| *expr = new);
         }

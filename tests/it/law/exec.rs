@@ -67,6 +67,8 @@ pub struct Observed {
     pub steps: Vec<Vec<Vec<ChangeBatch>>>,
     /// Late rows, where no executor was replaced on the way.
     pub late: Option<u64>,
+    /// After each step and the end of the input: how many rows operators of a name hold.
+    pub held: Vec<HashMap<String, u64>>,
 }
 
 impl Observed {
@@ -107,6 +109,7 @@ pub fn run(
             *fed.entry(table.clone()).or_default() += rows;
         }
         observed.steps.push(executor.step(input)?.sinks);
+        observed.held.push(held(&mut executor)?);
         if let Some(workers) = schedule.restores.get(&step) {
             let snapshot = executor.snapshot()?;
             executor = Executor::try_new(Arc::clone(circuit), *workers)?;
@@ -116,11 +119,21 @@ pub fn run(
     let ended = vec![SourceState::Ended; circuit.sources.len()];
     let last = StepInput { sources: ended, processing_time: 1_000_000, ..StepInput::default() };
     observed.steps.push(executor.step(last)?.sinks);
-    executor.report()?;
+    observed.held.push(held(&mut executor)?);
     if schedule.restores.is_empty() {
         observed.late = Some(executor.metrics().snapshot().operators.iter().map(|o| o.stats.late_rows).sum());
     }
     Ok(observed)
+}
+
+/// How many rows operators of a name hold.
+fn held(executor: &mut Executor) -> millstream::Result<HashMap<String, u64>> {
+    executor.report()?;
+    let mut held = HashMap::new();
+    for operator in executor.metrics().snapshot().operators {
+        *held.entry(operator.name).or_default() += operator.stats.state_rows;
+    }
+    Ok(held)
 }
 
 fn batches(

@@ -6,10 +6,13 @@ mod canary;
 mod case;
 mod changing;
 mod exec;
+mod joins;
+mod patterns;
 mod query;
 mod reference;
 mod rows;
 mod table;
+mod temporal;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,6 +22,7 @@ use case::{Case, Family, prove};
 
 const STATELESS: Family = Family { name: "stateless", script: query::stateless, tables: 2, ordered: false };
 const WINDOWED: Family = Family { name: "windowed", script: query::windowed, tables: 1, ordered: false };
+const SESSIONS: Family = Family { name: "sessions", script: query::of_sessions, tables: 1, ordered: false };
 const GROUPING: Family = Family { name: "grouping-sets", script: query::grouping_sets, tables: 1, ordered: false };
 const CASCADED: Family = Family { name: "cascaded", script: query::cascaded, tables: 1, ordered: false };
 const CARRIED: Family = Family { name: "carried", script: query::carried, tables: 1, ordered: false };
@@ -29,7 +33,8 @@ const TWO_TABLES: Family = Family { name: "two-tables", script: query::over_view
 const SET: Family = Family { name: "statement-set", script: query::statement_set, tables: 2, ordered: false };
 const KNOWN: Family = Family { name: "regressions", script: query::regressions, tables: 1, ordered: false };
 
-const ALL: [&Family; 9] = [&STATELESS, &WINDOWED, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
+const ALL: [&Family; 10] =
+    [&STATELESS, &WINDOWED, &SESSIONS, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
 
 #[test]
 fn stateless_queries() {
@@ -39,6 +44,11 @@ fn stateless_queries() {
 #[test]
 fn aggregates_over_windows() {
     prove(&WINDOWED);
+}
+
+#[test]
+fn sessions() {
+    prove(&SESSIONS);
 }
 
 #[test]
@@ -86,7 +96,12 @@ fn every_operator_is_under_the_laws() {
     let cases = ALL.iter().flat_map(|family| (1..40).filter_map(|seed| Case::random(family, seed).ok()));
     let changing = (1..400).filter_map(|seed| changing::Case::random(seed).ok());
     let changing = changing.flat_map(|case| case.operators());
-    let proven: BTreeSet<String> = cases.flat_map(|case| case.operators()).chain(changing).collect();
+    let joins = [joins::Family::Interval, joins::Family::Window];
+    let joins = joins.into_iter().flat_map(|family| joins::Case::random(family, 1).operators());
+    let temporal = (1..20).flat_map(|seed| temporal::Case::random(seed).operators());
+    let proven = cases.flat_map(|case| case.operators()).chain(changing).chain(joins).chain(patterns::operators());
+    let proven = proven.chain(temporal);
+    let proven: BTreeSet<String> = proven.collect();
     let missing: Vec<String> = declared_operators().into_iter().filter(|o| !proven.contains(o)).collect();
     assert!(missing.is_empty(), "no case of any law runs {missing:?}; those that do run: {proven:?}");
 }

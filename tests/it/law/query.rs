@@ -203,7 +203,8 @@ pub fn windows(over: &str, time: &str, rng: &mut Rng64) -> String {
         1 => ("HOP", format!("{}, {}", seconds(part), seconds(whole))),
         _ => ("CUMULATE", format!("{}, {}", seconds(part), seconds(whole))),
     };
-    let offset = if rng.random_bool(0.4) { format!(", {}", seconds(rng.random_range(-9..=9))) } else { String::new() };
+    let offset =
+        if rng.random_bool(0.4) { format!(", {}", seconds(rng.random_range(1 - whole..whole))) } else { String::new() };
     format!("TABLE({name}(TABLE {over}, DESCRIPTOR({time}), {spans}{offset}))")
 }
 
@@ -270,6 +271,52 @@ fn grouped(from: &str, rng: &mut Rng64) -> String {
 pub fn windowed(tables: &[Table], rng: &mut Rng64) -> Script {
     let t = &tables[0];
     Script { queries: vec![grouped(&windows(&t.name, &t.time, rng), rng)], ..Script::default() }
+}
+
+/// The window function SESSION over a table or view, and the columns of its PARTITION BY.
+fn sessions(over: &str, time: &str, rng: &mut Rng64) -> (String, Vec<&'static str>) {
+    let keys = some(&["k", "b", "n", "d", "dt"], 0, 2, rng);
+    let partition = match keys.as_slice() {
+        [] => String::new(),
+        [key] => format!(" PARTITION BY {key}"),
+        keys => format!(" PARTITION BY ({})", keys.join(", ")),
+    };
+    let gap = pick(&["0.001", "0.5", "1", "1", "2", "3", "7"], rng);
+    (format!("TABLE(SESSION(TABLE {over}{partition}, DESCRIPTOR({time}), INTERVAL '{gap}' SECOND))"), keys)
+}
+
+/// GROUP BY over SESSION, by its keys and by others, and SESSION by itself.
+pub fn of_sessions(tables: &[Table], rng: &mut Rng64) -> Script {
+    let t = &tables[0];
+    let (mut views, mut over) = (Vec::new(), t.name.clone());
+    if rng.random_bool(0.3) {
+        views.push(format!("CREATE VIEW kept AS SELECT * FROM {}{}", t.name, condition(rng)));
+        over = "kept".into();
+    }
+    let (from, keys) = sessions(&over, &t.time, rng);
+    let query = match rng.random_range(0..5) {
+        0 => {
+            let shown = named(&some(SCALARS, 1, 4, rng), "e").join(", ");
+            format!("SELECT window_start, window_end, window_time, {shown} FROM {from}{}", condition(rng))
+        }
+        1 => {
+            let other = some(KEYS, 0, 2, rng);
+            let by: Vec<&str> = ["window_start", "window_end"].into_iter().chain(other.iter().copied()).collect();
+            let shown = named(&other, "k").into_iter().chain(named(&some(AGGREGATES, 1, 4, rng), "a"));
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            format!("SELECT window_start, {shown} FROM {from} GROUP BY {}", by.join(", "))
+        }
+        _ => {
+            let (windows, shown) = window_columns(rng);
+            let by: Vec<&str> = windows.into_iter().chain(keys.iter().copied()).collect();
+            let aggregates = named(&some(AGGREGATES, 0, 4, rng), "a");
+            let shown = shown.iter().map(ToString::to_string).chain(named(&keys, "k")).chain(aggregates);
+            let shown = shown.chain(["COUNT(*) AS n".into()]).collect::<Vec<_>>().join(", ");
+            let having = pick(&["", "", " HAVING COUNT(*) > 1", " HAVING MAX(v) > MIN(v)"], rng);
+            format!("SELECT {shown} FROM {from} GROUP BY {}{having}", by.join(", "))
+        }
+    };
+    Script { views, queries: vec![query], late: Late::Rows }
 }
 
 /// ROLLUP, CUBE, GROUPING SETS over windows.

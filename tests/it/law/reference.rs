@@ -22,7 +22,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use millstream::operator::window::{WindowKind, WindowSpec};
-use millstream::plan::{ColumnOrigin, StreamTable, WindowTvf};
+use millstream::plan::{ColumnOrigin, SessionTvf, StreamTable, WindowTvf};
+
+use super::rows::batch_rows;
 
 /// The watermark (milliseconds) just before a row; NULL or absent where a row cannot be late.
 const BEFORE: &str = "__before";
@@ -155,10 +157,14 @@ impl<'a> Reference<'a> {
                     let (groups, aggregates) = (a.group_expr.clone(), a.aggr_expr.clone());
                     LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), groups, aggregates)?)
                 }
-                LogicalPlan::Extension(e) => match e.node.as_any().downcast_ref::<WindowTvf>() {
-                    Some(tvf) => self.windows(tvf, input).await?,
-                    None => plan.with_new_exprs(plan.expressions(), vec![input])?,
-                },
+                LogicalPlan::Extension(e) => {
+                    let node = e.node.as_any();
+                    match (node.downcast_ref::<WindowTvf>(), node.downcast_ref::<SessionTvf>()) {
+                        (Some(tvf), _) => self.windows(tvf, input).await?,
+                        (_, Some(tvf)) => self.sessions(tvf, input, watermark).await?,
+                        _ => plan.with_new_exprs(plan.expressions(), vec![input])?,
+                    }
+                }
                 other => other.with_new_exprs(other.expressions(), vec![input])?,
             };
             Ok(Lowered { plan, watermark })
@@ -234,61 +240,122 @@ impl<'a> Reference<'a> {
 
     /// Every row once for each of its windows.
     async fn windows(&self, tvf: &WindowTvf, input: LogicalPlan) -> Result<LogicalPlan> {
-        let names =
-            |p: &LogicalPlan| -> Vec<_> { p.schema().columns().into_iter().map(|c| (c.relation, c.name)).collect() };
-        let mut input_names: Vec<(Option<TableReference>, String)> = names(&input);
-        let time = input.schema().index_of_column(&tvf.time)?;
+        let rows = self.timed(&tvf.time, input).await?;
+        let (mut picked, mut windows) = (Vec::new(), Vec::new());
+        for (row, instant) in floor_millis(rows.batch.column(rows.time)).iter().enumerate() {
+            for window in windows_of(&tvf.spec, instant + rows.ahead) {
+                picked.push(row as u32);
+                windows.push(window);
+            }
+        }
+        let last = |row: u32| picked.iter().zip(&windows).filter(|(r, _)| **r == row).map(|(_, w)| w.1).max();
+        let lasts = picked.iter().zip(&windows).map(|(row, w)| last(*row) == Some(w.1)).collect();
+        rows.with_windows(&picked, &windows, lasts, true)
+    }
+
+    /// The rows of the sessions that the watermark has closed, one by one as they came.
+    async fn sessions(&self, tvf: &SessionTvf, input: LogicalPlan, watermark: i64) -> Result<LogicalPlan> {
+        let places = tvf.keys.iter().map(|key| input.schema().index_of_column(key)).collect::<Result<Vec<_>>>()?;
+        let rows = self.timed(&tvf.time, input).await?;
+        let keys = batch_rows(&rows.batch.project(&places)?);
+        let before = rows.before.map(|b| rows.batch.column(b).as_any().downcast_ref::<Int64Array>().unwrap().clone());
+        let moved = i64::from(self.fault == Fault::ClosesLate) - i64::from(self.fault == Fault::ClosesEarly);
+        let mut open: Vec<(Vec<u32>, i64, i64)> = Vec::new();
+        let mut closed = Vec::new();
+        for (row, time) in floor_millis(rows.batch.column(rows.time)).into_iter().enumerate() {
+            let mark = before.as_ref().filter(|b| b.is_valid(row)).map_or(i64::MIN, |b| b.value(row));
+            let is_closed = |end: i64| end - 1 + moved <= mark && self.fault != Fault::KeepsLate;
+            closed.extend(open.extract_if(.., |s| is_closed(s.2)));
+            let of_key = |s: &(Vec<u32>, i64, i64)| keys[s.0[0] as usize].exact() == keys[row].exact();
+            let near = open.extract_if(.., |s| of_key(s) && s.1 <= time + tvf.gap && time <= s.2);
+            let mut session = near.fold((vec![row as u32], time, time + tvf.gap), |(mut all, start, end), s| {
+                all.extend(s.0);
+                (all, start.min(s.1), end.max(s.2))
+            });
+            session.0.sort_unstable();
+            if is_closed(session.2) {
+                let mut counts = self.late.lock().unwrap();
+                *counts = (counts.0 + 1, counts.1 + 1);
+            } else {
+                open.push(session);
+            }
+        }
+        closed.extend(open.extract_if(.., |s| s.2 - 1 + moved <= watermark));
+        let (mut picked, mut windows) = (Vec::new(), Vec::new());
+        for (members, start, end) in closed {
+            windows.extend(std::iter::repeat_n((start + rows.ahead, end + rows.ahead), members.len()));
+            picked.extend(members);
+        }
+        let lasts = vec![true; picked.len()];
+        rows.with_windows(&picked, &windows, lasts, false)
+    }
+
+    /// The rows that a window function gets.
+    async fn timed(&self, time: &Column, input: LogicalPlan) -> Result<Timed> {
+        let columns = input.schema().columns().into_iter();
+        let mut names: Vec<(Option<TableReference>, String)> = columns.map(|c| (c.relation, c.name)).collect();
+        let time = input.schema().index_of_column(time)?;
         let mut batch = self.run(input).await?;
         for old in [CLOSES, LAST] {
-            if let Some(i) = input_names.iter().position(|(_, n)| n == old) {
-                input_names.remove(i);
+            if let Some(i) = names.iter().position(|(_, n)| n == old) {
+                names.remove(i);
                 batch.remove_column(i);
             }
         }
         let zoned = matches!(batch.column(time).data_type(), DataType::Timestamp(_, Some(_)));
-        let ahead = if zoned { self.zone.0 } else { 0 };
-        let instants = floor_millis(batch.column(time));
-        let (mut picked, mut starts, mut ends, mut lasts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (row, instant) in instants.iter().enumerate() {
-            let windows = windows_of(&tvf.spec, instant + ahead);
-            let last = windows.iter().map(|w| w.1).max();
-            for (start, end) in windows {
-                picked.push(row as u32);
-                starts.push(start);
-                ends.push(end);
-                lasts.push(Some(end) == last);
-            }
-        }
-        let zone = match batch.column(time).data_type() {
+        let before = names.iter().position(|(_, n)| n == BEFORE);
+        Ok(Timed { batch, names, time, before, ahead: if zoned { self.zone.0 } else { 0 } })
+    }
+}
+
+/// The rows that a window function gets.
+struct Timed {
+    batch: RecordBatch,
+    names: Vec<(Option<TableReference>, String)>,
+    /// The time's column.
+    time: usize,
+    /// The column of the watermarks before the rows.
+    before: Option<usize>,
+    /// How far the clock that windows are cut by is ahead.
+    ahead: i64,
+}
+
+impl Timed {
+    /// Some rows with a window each, and whether it is their last; with the watermarks before the rows, if these still count.
+    fn with_windows(
+        &self,
+        picked: &[u32],
+        windows: &[(i64, i64)],
+        lasts: Vec<bool>,
+        marked: bool,
+    ) -> Result<LogicalPlan> {
+        let zone = match self.batch.column(self.time).data_type() {
             DataType::Timestamp(_, zone) => zone.clone(),
             _ => None,
         };
-        let rows = take_record_batch(&batch, &UInt32Array::from(picked))?;
+        let rows = take_record_batch(&self.batch, &UInt32Array::from(picked.to_vec()))?;
         let stamps = |v: Vec<i64>| Arc::new(TimestampMillisecondArray::from(v)) as ArrayRef;
-        let closes: Vec<i64> = ends.iter().map(|e| e - 1 - ahead).collect();
+        let closes: Vec<i64> = windows.iter().map(|w| w.1 - 1 - self.ahead).collect();
         let attribute = Arc::new(TimestampMillisecondArray::from(closes.clone()).with_timezone_opt(zone)) as ArrayRef;
         // Visible columns first, as elsewhere.
-        let before = input_names.iter().position(|(_, n)| n == BEFORE);
-        let visible: Vec<usize> = (0..input_names.len()).filter(|i| Some(*i) != before).collect();
-        let mut out_names: Vec<_> = visible.iter().map(|i| input_names[*i].clone()).collect();
+        let visible: Vec<usize> = (0..self.names.len()).filter(|i| Some(*i) != self.before).collect();
+        let mut names: Vec<_> = visible.iter().map(|i| self.names[*i].clone()).collect();
         let mut columns: Vec<ArrayRef> = visible.iter().map(|i| Arc::clone(rows.column(*i))).collect();
-        for (name, column) in
-            [("window_start", stamps(starts)), ("window_end", stamps(ends)), ("window_time", attribute)]
-        {
-            out_names.push((None, name.into()));
-            columns.push(column);
-        }
-        if let Some(b) = before {
-            out_names.push((None, BEFORE.into()));
+        let bounds = [windows.iter().map(|w| w.0).collect(), windows.iter().map(|w| w.1).collect()];
+        columns.extend(bounds.map(stamps));
+        columns.push(attribute);
+        names.extend(["window_start", "window_end", "window_time"].map(|name| (None, name.into())));
+        if let Some(b) = self.before.filter(|_| marked) {
+            names.push((None, BEFORE.into()));
             columns.push(Arc::clone(rows.column(b)));
         }
-        out_names.push((None, CLOSES.into()));
+        names.push((None, CLOSES.into()));
         columns.push(Arc::new(Int64Array::from(closes)));
-        out_names.push((None, LAST.into()));
+        names.push((None, LAST.into()));
         columns.push(Arc::new(BooleanArray::from(lasts)));
         let fields = columns.iter().enumerate().map(|(i, c)| Field::new(format!("c{i}"), c.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        named(RecordBatch::try_new(schema, columns)?, &out_names)
+        named(RecordBatch::try_new(schema, columns)?, &names)
     }
 }
 

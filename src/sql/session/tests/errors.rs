@@ -15,7 +15,6 @@ fn errors_have_a_place_and_a_suggestion() {
         ("SELECT price\nFROM bids", 2, 6, "unknown table 'bids'; did you mean 'bid'?"),
         ("SELECT 1;\n  SELECT b.pric FROM bid AS b", 2, 10, "unknown column 'pric'; did you mean 'price'?"),
         ("SELECT CUONT(*) FROM bid", 1, 8, "unknown function 'cuont'; did you mean 'count'?"),
-        ("SELECT * FROM TABLE(SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))", 1, 21, "SESSION is not"),
         (
             "SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '3' SECOND, INTERVAL '10' SECOND))",
             1,

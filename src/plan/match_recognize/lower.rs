@@ -1,0 +1,213 @@
+//! From the logical plan to an operator.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion_expr::{Expr, SortExpr};
+
+use super::condition::{Conditions, is_condition};
+use super::slots::{Read, Rows, SlotList, read};
+use super::{MatchRecognizeNode, ResultColumn};
+use crate::operator::calc::Calc;
+use crate::operator::match_recognize::{Automaton, MatchRecognize, MatchTime, Measures, Navigation, Output};
+use crate::operator::top_n::{OrderColumn, check_order};
+use crate::plan::compile::{Compiler, physical};
+use crate::plan::ttl;
+use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::{Error, Result};
+
+/// MATCH_RECOGNIZE.
+pub(in crate::plan) fn lower(compiler: &mut Compiler, node: &MatchRecognizeNode) -> Result<NodeId> {
+    let input = compiler.lower(&node.input)?;
+    let before = compiler.circuit.node(input).clone();
+    if before.notes.changelog != Changelog::Append {
+        return Err(unsupported("its input changes; patterns are found in rows that only come"));
+    }
+    let clauses = &node.clauses;
+    let mut rows = Rows { names: node.input.schema(), before: Arc::clone(&before.schema), exprs: Vec::new() };
+    let keys = clauses.partition_by.iter().map(|e| rows.column(e)).collect::<Result<Vec<_>>>()?;
+    let (time, order) = order(node, &before.notes, &mut rows)?;
+    let automaton = Automaton::try_new(&clauses.pattern)?;
+    let mut conditions = Conditions::new(&mut rows, clauses.names.len());
+    for (variable, expr) in &clauses.defines {
+        if !is_condition(expr, conditions.rows)? {
+            let name = &clauses.names[*variable];
+            return Err(unsupported(&format!("the definition of {name} is no condition")));
+        }
+        conditions.define(*variable, expr)?;
+    }
+    let mut program = conditions.program;
+    let measures = measures(node, &mut rows)?;
+    program.before = program.before.max(looks_back(node)?);
+    check_order(&rows.schema(), &order)?;
+
+    let read = rows.schema();
+    let projection = rows.exprs.iter().map(|(e, _)| Arc::clone(e)).collect();
+    let notes = NodeNotes { detail: "for MATCH_RECOGNIZE".into(), bound: None, ..NodeNotes::default() };
+    let calc = Calc::try_new(&before.schema, None, projection, Arc::clone(&read))?;
+    let prepared = compiler.operator(calc, vec![input], Arc::clone(&read), notes);
+    let prepared = compiler.exchange(prepared, keys.clone());
+
+    let schema = Arc::new(Schema::new(result_fields(node, &rows)?));
+    let timed = |wanted: fn(&Expr) -> bool| {
+        let columns = node.columns().into_iter().enumerate();
+        let timed = columns.filter(|(_, c)| matches!(c, ResultColumn::Measure(n) if wanted(&clauses.measures[*n].1)));
+        timed.map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let notes = NodeNotes {
+        detail: detail(node, &read, &keys),
+        rowtimes: if time == MatchTime::Arrival { Vec::new() } else { timed(is_match_time) },
+        proctimes: timed(is_proctime),
+        bound: Some(bound(node, &read, &keys, time, measures.numbered(), program.before)),
+        ..NodeNotes::default()
+    };
+    let factory = MatchRecognize {
+        keys,
+        time,
+        order,
+        automaton: Arc::new(automaton),
+        program: Arc::new(program),
+        names: clauses.names.clone().into(),
+        within: clauses.within,
+        skip: clauses.skip.clone(),
+        measures: Arc::new(measures),
+        input: read,
+        schema: Arc::clone(&schema),
+    };
+    Ok(compiler.operator(factory, vec![prepared], schema, notes))
+}
+
+fn unsupported(message: &str) -> Error {
+    Error::Unsupported(format!("MATCH_RECOGNIZE: {message}"))
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
+fn is_match_time(expr: &Expr) -> bool {
+    matches!(read(unaliased(expr)), Some(Read::Time))
+}
+
+fn is_proctime(expr: &Expr) -> bool {
+    matches!(unaliased(expr), Expr::ScalarFunction(call) if call.name().eq_ignore_ascii_case("proctime"))
+}
+
+/// The time that rows are ordered by, and what orders those of one time.
+fn order(node: &MatchRecognizeNode, notes: &NodeNotes, rows: &mut Rows<'_>) -> Result<(MatchTime, Vec<OrderColumn>)> {
+    let [first, rest @ ..] = node.clauses.order_by.as_slice() else {
+        return Err(unsupported("it needs ORDER BY a time attribute"));
+    };
+    let place = |e: &Expr| e.try_as_col().and_then(|c| node.input.schema().maybe_index_of_column(c));
+    let place = place(&first.expr).filter(|_| first.asc);
+    let time = match place {
+        Some(place) if notes.rowtimes.contains(&place) => MatchTime::Rowtime(rows.column(&first.expr)?),
+        Some(place) if notes.proctimes.contains(&place) => MatchTime::Arrival,
+        _ => {
+            let message = "ORDER BY must begin with a time attribute, ascending: a column with a WATERMARK in its table, \
+                           passed on unchanged, or PROCTIME()";
+            return Err(unsupported(message));
+        }
+    };
+    let column = |o: &SortExpr| {
+        let column = rows.column(&o.expr)?;
+        Ok(OrderColumn { column, descending: !o.asc, nulls_first: o.nulls_first })
+    };
+    // By arrival no two rows tie.
+    let rest = if time == MatchTime::Arrival { &[] } else { rest };
+    Ok((time, rest.iter().map(column).collect::<Result<Vec<_>>>()?))
+}
+
+fn measures(node: &MatchRecognizeNode, rows: &mut Rows<'_>) -> Result<Measures> {
+    let mut slots = SlotList::default();
+    let exprs = node.clauses.measures.iter().map(|(_, e)| slots.expression(e, rows)).collect::<Result<Vec<_>>>()?;
+    let schema = slots.schema()?;
+    let inputs = node.input.schema().columns();
+    let output = |column: ResultColumn<'_>| {
+        Ok(match column {
+            ResultColumn::Row(expr) => Output::Column(rows.column(expr)?),
+            ResultColumn::Input(place) => Output::Column(rows.column(&Expr::Column(inputs[place].clone()))?),
+            ResultColumn::Measure(nth) => Output::Measure(physical(&exprs[nth], &schema)?),
+        })
+    };
+    let outputs = node.columns().into_iter().map(output).collect::<Result<Vec<_>>>()?;
+    let clauses = &node.clauses;
+    Ok(Measures { slots: slots.finish(), outputs, all_rows: clauses.all_rows, empty: clauses.empty })
+}
+
+/// How many rows before a match its measures look back.
+fn looks_back(node: &MatchRecognizeNode) -> Result<u64> {
+    use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+    let mut most = 0;
+    for (_, expr) in &node.clauses.measures {
+        expr.apply(|e| {
+            if let Some(Read::Value(Navigation { before, .. }, _) | Read::Classifier(Navigation { before, .. })) =
+                read(e)
+            {
+                most = most.max(*before);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(most)
+}
+
+/// The result's columns, with the types that expressions really give.
+fn result_fields(node: &MatchRecognizeNode, rows: &Rows<'_>) -> Result<Vec<arrow::datatypes::FieldRef>> {
+    use datafusion_expr::UserDefinedLogicalNodeCore;
+    let typed = |(column, field): (ResultColumn<'_>, &arrow::datatypes::FieldRef)| {
+        let expr = match column {
+            ResultColumn::Measure(_) => return Ok(Arc::clone(field)),
+            ResultColumn::Row(expr) => expr.clone(),
+            ResultColumn::Input(place) => Expr::Column(node.input.schema().columns()[place].clone()),
+        };
+        let expr = physical(&expr, rows.names)?;
+        let data_type: DataType = expr.data_type(&rows.before)?;
+        Ok(Arc::new(field.as_ref().clone().with_data_type(data_type).with_nullable(true)))
+    };
+    node.columns().into_iter().zip(node.schema().fields()).map(typed).collect()
+}
+
+fn names(schema: &Schema, keys: &[usize]) -> String {
+    keys.iter().map(|k| schema.field(*k).name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn detail(node: &MatchRecognizeNode, read: &Schema, keys: &[usize]) -> String {
+    let clauses = &node.clauses;
+    let mut detail = format!("partition=[{}], variables=[{}]", names(read, keys), clauses.names.join(", "));
+    if let Some(within) = clauses.within {
+        detail.push_str(&format!(", within={}", ttl::span(within)));
+    }
+    detail
+}
+
+/// What bounds the state, in words.
+fn bound(
+    node: &MatchRecognizeNode,
+    read: &Schema,
+    keys: &[usize],
+    time: MatchTime,
+    numbered: bool,
+    before: u64,
+) -> String {
+    let per = if keys.is_empty() { String::new() } else { format!(" per distinct ({})", names(read, keys)) };
+    let mut bound = match (node.clauses.within, node.clauses.pattern.longest()) {
+        (Some(within), Some(rows)) => format!("{rows} rows{per}, none longer than {}", ttl::span(within)),
+        (Some(within), None) => format!("rows of the last {} (WITHIN){per}", ttl::span(within)),
+        (None, Some(rows)) => format!("{rows} rows{per}"),
+        (None, None) => format!("unbounded: grows with rows of partial matches{per}; WITHIN would bound it"),
+    };
+    if before > 0 {
+        bound.push_str(&format!(", the {before} rows before{per}"));
+    }
+    if numbered {
+        bound.push_str(&format!(", a count{per}"));
+    }
+    if time != MatchTime::Arrival {
+        bound.push_str(", and rows ahead of the watermark");
+    }
+    bound
+}

@@ -1,0 +1,5 @@
+SET 'table.local-time-zone' = 'America/New_York';
+CREATE TABLE t (side STRING, id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), rt AS CAST(ts AS TIMESTAMP_LTZ(3)), WATERMARK FOR rt AS rt - INTERVAL '1' SECOND) WITH ('connector'='filesystem','path'='${DIR}/interval_sides.json','format'='json');
+CREATE VIEW l AS SELECT id, k, v, rt AS ts FROM t WHERE side = 'l';
+CREATE VIEW r AS SELECT id, k, v, rt AS ts FROM t WHERE side = 'r';
+SELECT l.id, l.ts, r.id, r.ts FROM l FULL JOIN r ON l.k = r.k AND r.ts BETWEEN l.ts - INTERVAL '5' SECOND AND l.ts + INTERVAL '2' SECOND;

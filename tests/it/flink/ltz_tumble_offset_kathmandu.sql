@@ -1,0 +1,3 @@
+SET 'table.local-time-zone' = 'Asia/Kathmandu';
+CREATE TABLE t (k STRING, v BIGINT, t BIGINT, rt AS TO_TIMESTAMP_LTZ(t, 3), WATERMARK FOR rt AS rt - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/rows.json','format'='json');
+SELECT window_start, window_end, COUNT(*), SUM(v) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(rt), INTERVAL '1' DAY, INTERVAL '-30' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,311 @@
+//! One case: a query, its rows, and the ways that it is run.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use millstream::change::ChangeBatch;
+use millstream::connector::Connectors;
+use millstream::connector::channel::Channels;
+use millstream::plan::{CompileOptions, Query as Planned, StateTtls, compile};
+use millstream::runtime::Circuit;
+use millstream::runtime::circuit::NodeKind;
+use millstream::sql::parse::parse_script;
+use millstream::sql::{Outcome, Session};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::super::case::cases;
+use super::super::exec::{Schedule, run};
+use super::matcher::{Match, Query, Skip, matches};
+use super::pattern::{Bound, Condition, NAMES, Pattern, Row, Value};
+
+/// A query and the rows of its table.
+#[derive(Clone)]
+struct Case {
+    query: Query,
+    all_rows: bool,
+    partitioned: bool,
+    delay: i64,
+    /// With their partitions.
+    rows: Vec<(Option<&'static str>, Row)>,
+    seed: u64,
+}
+
+impl Case {
+    fn random(seed: u64, flink: bool) -> Self {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ (u64::from(flink) << 40));
+        let pattern = if flink { Pattern::flinks(&mut rng) } else { Pattern::random(&mut rng, 2) };
+        // What is one variable alone Flink takes too.
+        let pattern = match pattern {
+            odd if flink => odd,
+            other => Pattern::Either(vec![other, Pattern::Concat(vec![Pattern::Variable(3), Pattern::Variable(3)])]),
+        };
+        let mut variables = Vec::new();
+        pattern.variables(&mut variables);
+        let conditions = (0..NAMES.len()).map(|v| {
+            let defined = variables.contains(&v) && rng.random_bool(0.8);
+            defined.then(|| Condition::random(&mut rng, &variables, v, 1))
+        });
+        let conditions = conditions.collect();
+        let some = variables[rng.random_range(0..variables.len())];
+        let skip = match rng.random_range(0..6) {
+            0 | 1 => Skip::PastLast,
+            2 | 3 => Skip::ToNext,
+            4 => Skip::ToFirst(some),
+            _ => Skip::ToLast(some),
+        };
+        let within = rng.random_bool(0.4).then(|| rng.random_range(1..8) * 1000);
+        let query = Query { pattern, conditions, within, skip, flink };
+        let mut clock = 0;
+        let count = rng.random_range(0..40);
+        let partitioned = rng.random_bool(0.8);
+        let delay = rng.random_range(0..4) * 1000;
+        let rows = (0..count).map(|id| {
+            clock += rng.random_range(0..2000);
+            let behind = if rng.random_bool(0.3) { rng.random_range(0..4000) } else { 0 };
+            let p = (!rng.random_bool(0.1)).then(|| rng.random_range(0..6));
+            let key = [Some("a"), Some("b"), Some("c"), None][rng.random_range(0..4)];
+            (key, Row { id, p, time: (clock - behind) / 500 * 500 })
+        });
+        let rows = rows.collect();
+        Self { query, all_rows: rng.random_bool(0.3), partitioned, delay, rows, seed }
+    }
+
+    fn measures(&self) -> String {
+        let mut variables = Vec::new();
+        self.query.pattern.variables(&mut variables);
+        let mut all: Vec<String> = variables
+            .iter()
+            .map(|v| NAMES[*v])
+            .map(|v| {
+                format!("FIRST({v}.id) AS f{v}, LAST({v}.id) AS l{v}, SUM({v}.p) AS s{v}, LAST({v}.p + 1, 1) AS m{v}")
+            })
+            .collect();
+        all.push("COUNT(*) AS n, LAST(id) AS own, MATCH_NUMBER() AS number, CLASSIFIER() AS c".into());
+        all.push("FINAL LAST(id) AS e, COUNT(DISTINCT p) AS d, PREV(FIRST(id)) AS b".into());
+        all.join(", ")
+    }
+
+    fn sql(&self) -> String {
+        let defines = self.query.conditions.iter().enumerate();
+        let defines = defines.filter_map(|(v, c)| Some(format!("{} AS {}", NAMES[v], c.as_ref()?.sql())));
+        let mut defines: Vec<String> = defines.collect();
+        if defines.is_empty() {
+            let mut variables = Vec::new();
+            self.query.pattern.variables(&mut variables);
+            defines.push(format!("{} AS TRUE", NAMES[variables[0]]));
+        }
+        let skip = match self.query.skip {
+            Skip::PastLast => "PAST LAST ROW".to_string(),
+            Skip::ToNext => "TO NEXT ROW".to_string(),
+            Skip::ToFirst(v) => format!("TO FIRST {}", NAMES[v]),
+            Skip::ToLast(v) => format!("TO LAST {}", NAMES[v]),
+        };
+        let within = self.query.within.map_or(String::new(), |w| format!(" WITHIN INTERVAL '{}' SECOND", w / 1000));
+        format!(
+            "SELECT * FROM t MATCH_RECOGNIZE ({}ORDER BY ts MEASURES {} {} ROW{} PER MATCH AFTER MATCH SKIP {skip} \
+             PATTERN ({}){within} DEFINE {}) AS m",
+            if self.partitioned { "PARTITION BY k " } else { "" },
+            self.measures(),
+            if self.all_rows { "ALL" } else { "ONE" },
+            if self.all_rows { "S" } else { "" },
+            self.query.pattern.sql(),
+            defines.join(", ")
+        )
+    }
+
+    fn circuit(&self) -> Circuit {
+        let mut connectors = Connectors::default();
+        connectors.register(Arc::new(Channels::default()));
+        let mut session = Session::new(connectors);
+        let table = format!(
+            "CREATE TABLE t (k STRING, id BIGINT, p BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '{}' SECOND) \
+             WITH ('connector' = 'channel')",
+            self.delay / 1000
+        );
+        session.execute(&parse_script(&table).unwrap()[0]).unwrap();
+        let sql = self.sql();
+        let outcome = session.execute(&parse_script(&sql).unwrap_or_else(|e| panic!("{e}\n{sql}"))[0]);
+        let Outcome::Query(query) = outcome.unwrap_or_else(|e| panic!("{e}\n{sql}")) else { panic!("no query") };
+        let query = Planned { plan: query.plan, target: None, state_ttls: StateTtls::new() };
+        compile(vec![query], CompileOptions::default()).unwrap_or_else(|e| panic!("{e}\n{sql}"))
+    }
+
+    /// The rows that come out, in words; `None` where there is no telling.
+    fn expected(&self) -> Option<Vec<String>> {
+        let mut reached = i64::MIN;
+        let mut partitions: Vec<(Option<&str>, Vec<Row>)> = Vec::new();
+        for (key, row) in &self.rows {
+            if row.time > reached {
+                let key = if self.partitioned { *key } else { None };
+                match partitions.iter_mut().find(|(k, _)| *k == key) {
+                    Some((_, rows)) => rows.push(row.clone()),
+                    None => partitions.push((key, vec![row.clone()])),
+                }
+            }
+            reached = reached.max(row.time - self.delay);
+        }
+        let mut lines = Vec::new();
+        for (key, mut rows) in partitions {
+            rows.sort_by_key(|row| row.time);
+            for (number, one) in matches(&self.query, &rows)?.iter().enumerate() {
+                self.lines(key, &rows, one, number + 1, &mut lines);
+            }
+        }
+        lines.sort();
+        Some(lines)
+    }
+
+    fn lines(&self, key: Option<&str>, rows: &[Row], one: &Match, number: usize, lines: &mut Vec<String>) {
+        let mut variables = Vec::new();
+        self.query.pattern.variables(&mut variables);
+        let whole = Bound { rows, start: one.start, variables: &one.variables };
+        let shown: Vec<usize> = match self.all_rows && !one.variables.is_empty() {
+            true => (1..=one.variables.len()).collect(),
+            false => vec![one.variables.len()],
+        };
+        for seen in shown {
+            let bound = Bound { rows, start: one.start, variables: &one.variables[..seen] };
+            let id = |at: Option<usize>| at.map(|at| rows[at].id);
+            let own = seen.checked_sub(1).map(|at| one.start + at);
+            let anchor = own.unwrap_or(one.start);
+            let mut values: Vec<Option<String>> = Vec::new();
+            if self.partitioned {
+                values.push(key.map(String::from));
+            }
+            if self.all_rows {
+                values.push(Some(rows[anchor].time.to_string()));
+            }
+            let mut number_of = |n: Option<i64>| values.push(n.map(|n| n.to_string()));
+            for v in &variables {
+                let places = bound.places(Some(*v));
+                number_of(id(places.first().copied()));
+                number_of(id(places.last().copied()));
+                number_of(Value::Sum(Some(*v)).of(&bound));
+                number_of(Value::Last(*v, 1).of(&bound).map(|p| p + 1));
+            }
+            number_of(Some(seen as i64));
+            number_of(id(own));
+            number_of(Some(number as i64));
+            values.push(own.map(|_| NAMES[one.variables[seen - 1]].to_string()));
+            let last = whole.places(None).last().copied();
+            values.push(id(last).map(|n| n.to_string()));
+            let distinct: BTreeSet<i64> = bound.places(None).iter().filter_map(|at| rows[*at].p).collect();
+            values.push(Some(distinct.len().to_string()));
+            let before = own.and_then(|_| one.start.checked_sub(1));
+            values.push(id(before).map(|n| n.to_string()));
+            if self.all_rows {
+                if !self.partitioned {
+                    values.push(self.rows.iter().find(|(_, r)| r.id == rows[anchor].id).unwrap().0.map(String::from));
+                }
+                values.push(Some(rows[anchor].id.to_string()));
+                values.push(rows[anchor].p.map(|p| p.to_string()));
+            }
+            lines.push(values.into_iter().map(|v| v.unwrap_or_else(|| "NULL".into())).collect::<Vec<_>>().join(" "));
+        }
+    }
+
+    fn table(&self) -> ChangeBatch {
+        let k: ArrayRef = Arc::new(self.rows.iter().map(|(k, _)| *k).collect::<StringArray>());
+        let id: ArrayRef = Arc::new(self.rows.iter().map(|(_, r)| Some(r.id)).collect::<Int64Array>());
+        let p: ArrayRef = Arc::new(self.rows.iter().map(|(_, r)| r.p).collect::<Int64Array>());
+        let ts: ArrayRef = Arc::new(self.rows.iter().map(|(_, r)| Some(r.time)).collect::<TimestampMillisecondArray>());
+        let all = [("k", k, true), ("id", id, true), ("p", p, true), ("ts", ts, true)];
+        ChangeBatch::append(RecordBatch::try_from_iter_with_nullable(all).unwrap())
+    }
+
+    fn answer(&self, circuit: &Arc<Circuit>, schedule: &Schedule) -> Result<Vec<String>, String> {
+        let tables = HashMap::from([("t".to_string(), self.table())]);
+        let observed = run(circuit, &tables, schedule).map_err(|e| e.to_string())?;
+        let mut lines: Vec<String> = observed.until(usize::MAX, 0).iter().flat_map(lines_of).collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    /// What is wrong, if anything.
+    fn failure(&self) -> Option<String> {
+        let expected = self.expected();
+        let circuit = Arc::new(self.circuit());
+        let counts = HashMap::from([("t".to_string(), self.rows.len())]);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed ^ 0x5eed);
+        let mut schedules = vec![Schedule::at_once(&counts)];
+        schedules.extend((0..4).map(|trial| Schedule::random(&counts, &mut rng, trial >= 1)));
+        for schedule in schedules {
+            match (&expected, self.answer(&circuit, &schedule)) {
+                (Some(expected), Ok(ours)) if *expected == ours => {}
+                // Where the search goes on at a row that is not there, the query fails.
+                (None, _) => {}
+                (Some(expected), Ok(ours)) => {
+                    let missing: Vec<_> = expected.iter().filter(|l| !ours.contains(l)).collect();
+                    let surplus: Vec<_> = ours.iter().filter(|l| !expected.contains(l)).collect();
+                    return Some(format!("missing {missing:#?}\nsurplus {surplus:#?}\nwith {schedule:?}"));
+                }
+                (_, Err(e)) => return Some(format!("{e}\nwith {schedule:?}")),
+            }
+        }
+        None
+    }
+
+    /// The same without some of the rows, while it still fails.
+    fn shrunk(mut self, mut failure: String) -> (Self, String) {
+        loop {
+            let smaller = (0..self.rows.len()).find_map(|at| {
+                let mut case = self.clone();
+                case.rows.remove(at);
+                case.failure().map(|f| (case, f))
+            });
+            match smaller {
+                Some((case, f)) => (self, failure) = (case, f),
+                None => return (self, failure),
+            }
+        }
+    }
+}
+
+fn lines_of(batch: &RecordBatch) -> Vec<String> {
+    use arrow::array::Array;
+    use arrow::datatypes::DataType;
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|c| match c.data_type() {
+            DataType::Timestamp(..) => arrow::compute::cast(c, &DataType::Int64).unwrap(),
+            _ => Arc::clone(c),
+        })
+        .collect();
+    let options = FormatOptions::new().with_null("NULL");
+    let formatters: Vec<ArrayFormatter<'_>> =
+        columns.iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+    let line = |row: usize| formatters.iter().map(|f| f.value(row).to_string()).collect::<Vec<_>>().join(" ");
+    (0..batch.num_rows()).map(line).collect()
+}
+
+/// Proves the laws for random cases.
+pub fn prove(name: &str, flink: bool) {
+    let first: u64 = std::env::var("MILLSTREAM_SEED").ok().and_then(|c| c.parse().ok()).unwrap_or(1);
+    let (mut told, mut matched) = (0, 0);
+    for seed in first..first + cases() * 10 {
+        let case = Case::random(seed, flink);
+        if let Some(failure) = case.failure() {
+            let (case, failure) = case.shrunk(failure);
+            panic!("seed {seed} of '{name}'\n{}\n{:#?}\n{failure}", case.sql(), case.rows);
+        }
+        let expected = case.expected();
+        told += usize::from(expected.is_some());
+        matched += usize::from(expected.is_some_and(|e| !e.is_empty()));
+    }
+    let all = cases() as usize * 10;
+    assert!(all < 100 || (told > all / 2 && matched > all / 5), "{told} of {all} are told, {matched} have matches");
+}
+
+/// The operators that run in some cases.
+pub fn operators() -> Vec<String> {
+    let circuit = Case::random(1, true).circuit();
+    let name = |kind: &NodeKind| match kind {
+        NodeKind::Operator(factory) => Some(factory.name().to_string()),
+        _ => None,
+    };
+    circuit.nodes.iter().filter_map(|node| name(&node.kind)).collect()
+}

@@ -1,0 +1,17 @@
+//! The laws of MATCH_RECOGNIZE: random patterns, conditions, measures and rows, against a matcher that tries everything.
+
+mod case;
+mod matcher;
+mod pattern;
+
+pub use case::operators;
+
+#[test]
+fn patterns_that_flink_takes() {
+    case::prove("patterns-flink", true);
+}
+
+#[test]
+fn patterns_of_the_standard() {
+    case::prove("patterns-standard", false);
+}
