@@ -1,5 +1,6 @@
--- Nexmark q7, highest bid: the bids of the highest price of every ten seconds. Bids, joined with the maximum of their window.
--- Expected: 4 rows.
+-- Nexmark q7, highest bid: the bids of the highest price of every ten seconds. A join whose condition bounds the bids' times by a
+-- window's end: bids are held for ten seconds.
+-- Expected: 2 rows.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
@@ -13,9 +14,9 @@ CREATE TABLE nexmark (
   WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
 ) WITH (
   'connector' = 'nexmark',
-  'events.num' = '20000',
-  'first-event.rate' = '500',
-  'next-event.rate' = '500'
+  'events.num' = '200000',
+  'first-event.rate' = '10000',
+  'next-event.rate' = '10000'
 );
 
 CREATE VIEW bid AS
@@ -24,16 +25,16 @@ SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.cha
 FROM nexmark WHERE event_type = 2;
 
 CREATE TABLE nexmark_result (
-  auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING
+  auction BIGINT, price BIGINT, bidder BIGINT, `dateTime` TIMESTAMP(3), extra STRING
 ) WITH ('connector' = 'blackhole');
 
 INSERT INTO nexmark_result
-SELECT B.auction, B.bidder, B.price, B.`dateTime`, B.extra
-FROM bid AS B
+SELECT B.auction, B.price, B.bidder, B.`dateTime`, B.extra
+FROM bid B
 JOIN (
   SELECT MAX(price) AS maxprice, window_end AS `dateTime`
   FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
   GROUP BY window_start, window_end
-) AS B1
+) B1
 ON B.price = B1.maxprice
 WHERE B.`dateTime` BETWEEN B1.`dateTime` - INTERVAL '10' SECOND AND B1.`dateTime`;

@@ -1,5 +1,5 @@
--- Nexmark q8, new sellers: persons who came and opened an auction in the same ten seconds. A join of windows.
--- Expected: 98 rows.
+-- Nexmark q8, new sellers: persons who opened an auction in the ten seconds in which they came. A window join.
+-- Expected: 1,766 rows.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
@@ -13,9 +13,9 @@ CREATE TABLE nexmark (
   WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
 ) WITH (
   'connector' = 'nexmark',
-  'events.num' = '20000',
-  'first-event.rate' = '500',
-  'next-event.rate' = '500'
+  'events.num' = '200000',
+  'first-event.rate' = '10000',
+  'next-event.rate' = '10000'
 );
 
 CREATE VIEW person AS
@@ -29,7 +29,9 @@ SELECT auction.id AS id, auction.itemName AS itemName, auction.description AS de
        auction.seller AS seller, auction.category AS category, auction.extra AS extra
 FROM nexmark WHERE event_type = 1;
 
-CREATE TABLE nexmark_result (id BIGINT, name STRING, stime TIMESTAMP(3)) WITH ('connector' = 'blackhole');
+CREATE TABLE nexmark_result (
+  id BIGINT, name STRING, starttime TIMESTAMP(3)
+) WITH ('connector' = 'blackhole');
 
 INSERT INTO nexmark_result
 SELECT P.id, P.name, P.starttime
@@ -37,10 +39,10 @@ FROM (
   SELECT id, name, window_start AS starttime, window_end AS endtime
   FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
   GROUP BY id, name, window_start, window_end
-) AS P
+) P
 JOIN (
   SELECT seller, window_start AS starttime, window_end AS endtime
   FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
   GROUP BY seller, window_start, window_end
-) AS A
+) A
 ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime;
