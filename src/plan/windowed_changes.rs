@@ -8,13 +8,14 @@ use datafusion_expr::logical_plan::Aggregate as LogicalAggregate;
 use super::aggregate::{Input, Prepared, result_schema};
 use super::compile::Compiler;
 use super::group;
-use crate::Result;
+use super::time_attribute::TimeAttribute;
 use crate::operator::group_aggregate::ChangingWindowAggregate;
 use crate::operator::window::WindowSpec;
 use crate::operator::window_aggregate::{Aggregate, WindowOutput, WindowSource};
 use crate::operator::window_assign::WindowAssign;
 use crate::runtime::circuit::{NodeId, NodeNotes};
 use crate::runtime::{Bound, Lifetime};
+use crate::{Error, Result};
 
 /// Lowers an aggregate whose input is prepared: its keys are columns. Each row is given each of its windows, for what goes
 /// again cannot be shared between windows as what only comes can.
@@ -26,6 +27,9 @@ pub(super) fn lower(
     aggregates: Vec<Aggregate>,
     outputs: Vec<WindowOutput>,
 ) -> Result<NodeId> {
+    if let TimeAttribute::Processing(_) = input.time {
+        return Err(Error::Unsupported("GROUP BY: windows of processing time over rows that change".into()));
+    }
     for source in compiler.sources_of(prepared.node) {
         if let Some(watermark) = &mut compiler.circuit.sources[source].watermark {
             watermark.every_row = true;
