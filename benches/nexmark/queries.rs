@@ -160,6 +160,22 @@ pub const QUERIES: &[Query] = &[
         state: State::Flat,
     },
     Query {
+        name: "q5_hot_items",
+        text: page!("q5"),
+        batch: Some(
+            "WITH slices AS (
+               SELECT auction, arrow_cast(dateTime, 'Int64') / 2000 AS slice, COUNT(*) AS num FROM bid GROUP BY 1, 2),
+             counts AS (
+               SELECT auction, slice + k AS window_end, SUM(num) AS num
+               FROM slices CROSS JOIN (VALUES (1), (2), (3), (4), (5)) AS t(k) GROUP BY 1, 2)
+             SELECT auction, num
+             FROM counts JOIN (SELECT window_end AS e, MAX(num) AS maxn FROM counts GROUP BY 1) ON window_end = e AND num >= maxn",
+        ),
+        wanted: Some(100.0),
+        reads: &[("bid", &["auction", "dateTime"])],
+        state: State::Flat,
+    },
+    Query {
         name: "q6_seller_average",
         text: page!("q6"),
         batch: Some(
@@ -182,6 +198,32 @@ pub const QUERIES: &[Query] = &[
         batch: Some("SELECT arrow_cast(dateTime, 'Int64') / 10000 AS w, MAX(price) FROM bid GROUP BY 1"),
         wanted: Some(20.0),
         reads: &[("bid", &["price", "dateTime"])],
+        state: State::Flat,
+    },
+    Query {
+        name: "q7_highest_bid",
+        text: page!("q7"),
+        batch: Some(
+            "SELECT B.auction, B.price, B.bidder, B.dateTime, B.extra
+             FROM bid B
+             JOIN (SELECT (arrow_cast(dateTime, 'Int64') / 10000 + 1) * 10000 AS e, MAX(price) AS maxprice FROM bid GROUP BY 1)
+             ON B.price = maxprice AND arrow_cast(B.dateTime, 'Int64') BETWEEN e - 10000 AND e",
+        ),
+        wanted: Some(20.0),
+        reads: &[("bid", &["auction", "price", "bidder", "dateTime", "extra"])],
+        state: State::Flat,
+    },
+    Query {
+        name: "q8_new_sellers",
+        text: page!("q8"),
+        batch: Some(
+            "SELECT P.id, P.name, arrow_cast(P.w * 10000, 'Timestamp(Millisecond, None)') AS starttime
+             FROM (SELECT DISTINCT id, name, arrow_cast(dateTime, 'Int64') / 10000 AS w FROM person) P
+             JOIN (SELECT DISTINCT seller, arrow_cast(dateTime, 'Int64') / 10000 AS w FROM auction) A
+             ON P.id = A.seller AND P.w = A.w",
+        ),
+        wanted: Some(30.0),
+        reads: &[("person", &["id", "name", "dateTime"]), ("auction", &["seller", "dateTime"])],
         state: State::Flat,
     },
     Query {

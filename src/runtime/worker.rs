@@ -30,6 +30,9 @@ pub(super) struct Worker {
     exchanges: Vec<Option<Exchange>>,
     /// How many nodes read each node's output.
     readers: Vec<usize>,
+    /// By node: whether its rows come of several inputs, and so not in the order of arrival. Of these the rows behind the
+    /// watermark go last through an exchange: they close windows that the others may belong to.
+    joined: Vec<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -49,6 +52,10 @@ impl Worker {
             .collect();
         let mut readers = vec![0; circuit.nodes.len()];
         circuit.nodes.iter().flat_map(|n| &n.inputs).for_each(|i| readers[i.0] += 1);
+        let mut joined = Vec::with_capacity(circuit.nodes.len());
+        for node in &circuit.nodes {
+            joined.push(node.inputs.len() > 1 || node.inputs.iter().any(|i| joined[i.0]));
+        }
         let build = |index: usize| {
             let operators = circuit.nodes.iter().map(|node| match &node.kind {
                 NodeKind::Operator(factory) => factory.build().map(Some),
@@ -60,6 +67,7 @@ impl Worker {
                 operators: operators.collect::<Result<_>>()?,
                 exchanges: meshes.iter_mut().map(|m| m.as_mut().and_then(Iterator::next)).collect(),
                 readers: readers.clone(),
+                joined: joined.clone(),
                 metrics: Arc::clone(metrics),
             })
         };
@@ -84,6 +92,9 @@ impl Worker {
                         Some(exchange) => exchange.swap(batches)?,
                         None => batches,
                     };
+                    if self.joined[id] {
+                        edges[id].batches.sort_by_key(|b| b.watermarks.is_some());
+                    }
                 }
                 NodeKind::Operator(_) => edges[id].batches = self.run(NodeId(id), inputs, time)?,
             }

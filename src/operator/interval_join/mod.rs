@@ -8,7 +8,8 @@
 //! A late row matches what is still held, and is itself held while rows on time could match it. Which of two late rows came first
 //! is told by the watermarks before them; where these are the same, both must be held by them.
 //!
-//! What goes out is behind the newest row by no more than the join looks back or ahead, and by so much its watermark is held back.
+//! What goes out is behind the watermark by no more than the join looks back or ahead and a millisecond, and by so much its own is
+//! held back.
 
 mod meet;
 mod side;
@@ -85,7 +86,8 @@ impl OperatorFactory for IntervalJoinFactory {
 
     fn watermark_delay(&self) -> i64 {
         match self.time {
-            JoinTime::Rowtime(_) => self.reach[0].max(self.reach[1]).max(0),
+            // At the watermark up to which a row is held, a late one can still match it.
+            JoinTime::Rowtime(_) => self.reach[0].max(self.reach[1]).saturating_add(1).max(0),
             JoinTime::Processing => 0,
         }
     }

@@ -95,7 +95,7 @@ impl Interval {
     }
 
     fn delay(&self) -> i64 {
-        self.span(0).max(self.span(1)).max(0)
+        (self.span(0).max(self.span(1)) + 1).max(0)
     }
 
     /// The watermark at which a row is let go.
