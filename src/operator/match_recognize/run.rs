@@ -295,13 +295,7 @@ impl Run {
     }
 
     /// How many of the next rows make a block at which all threads stand still.
-    fn still_block(
-        &self,
-        tape: &Tape,
-        search: &Search<'_>,
-        zones: &mut Zones,
-        deadline: Option<i64>,
-    ) -> Option<u64> {
+    fn still_block(&self, tape: &Tape, search: &Search<'_>, zones: &mut Zones, deadline: Option<i64>) -> Option<u64> {
         if !self.next.is_multiple_of(BLOCK) || self.next < self.start + LONG {
             return None;
         }

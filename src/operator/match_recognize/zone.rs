@@ -282,8 +282,7 @@ mod tests {
             0 => Term::Constant(value(rng)),
             1 => Term::Register { at: 0, absent: Scalar::Null },
             2 if depth > 0 => {
-                let operation =
-                    [Arithmetic::Plus, Arithmetic::Minus, Arithmetic::Times][rng.random_range(0..3)];
+                let operation = [Arithmetic::Plus, Arithmetic::Minus, Arithmetic::Times][rng.random_range(0..3)];
                 Term::Arithmetic(operation, Number::Int(32), number(rng, depth - 1), number(rng, depth - 1))
             }
             _ => Term::Cell(rng.random_range(0..2)),
@@ -321,7 +320,8 @@ mod tests {
             let (one, other) = (value(&mut rng), value(&mut rng));
             for id in 0..BLOCK * FAN {
                 // Mostly all alike, so that there is something to tell.
-                let cells = if rng.random_range(0..200) == 0 { [value(&mut rng), value(&mut rng)] } else { [one, other] };
+                let cells =
+                    if rng.random_range(0..200) == 0 { [value(&mut rng), value(&mut rng)] } else { [one, other] };
                 tape.push(Held { id: id as u32, time: id as i64 }, cells.into_iter());
             }
             let registers = [value(&mut rng)];
