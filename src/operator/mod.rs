@@ -18,6 +18,7 @@ mod grouped;
 pub mod join;
 mod late;
 pub mod limit;
+pub mod lookup_join;
 pub mod net;
 pub mod normalize;
 pub mod over;

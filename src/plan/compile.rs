@@ -26,7 +26,9 @@ use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
-use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
+use crate::runtime::circuit::{
+    Changelog, Circuit, LookupPolicy, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec,
+};
 use crate::{Error, Result};
 
 /// A query and where its result goes.
@@ -48,6 +50,8 @@ pub struct CompileOptions {
     pub state_ttl: Option<i64>,
     /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
     pub cdc_events_duplicate: bool,
+    /// `table.exec.async-lookup.*`: how tables are asked by key.
+    pub lookup: LookupPolicy,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.

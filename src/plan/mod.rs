@@ -7,6 +7,7 @@ mod explain;
 mod global;
 mod group;
 mod join;
+mod lookup;
 mod narrow;
 mod optimize;
 mod over;

@@ -65,6 +65,7 @@ fn run_with(query: &str, steps: &[&[Row]], workers: usize, ttl: Option<i64>, res
             batches: vec![projected.into_iter().map(ChangeBatch::append).collect()],
             sources: vec![if rows.is_some() { SourceState::Active } else { SourceState::Ended }],
             processing_time: n as i64 * 100,
+            ..StepInput::default()
         };
         let mut output = executor.step(input).unwrap();
         let mut lines = shown(&output.sinks.remove(0));
@@ -303,7 +304,7 @@ fn a_row_that_changes_its_partition_is_updated() {
             let mut executor = Executor::try_new(circuit, workers).unwrap();
             for (k, count, kinds) in [("a", 8, "+I +I"), ("b", 16, "-U +U"), ("c", 16, "-U +U"), ("a", 16, "-U +U")] {
                 let sources = vec![SourceState::Active];
-                let input = StepInput { batches: vec![vec![rows(k)]], sources, processing_time: 0 };
+                let input = StepInput { batches: vec![vec![rows(k)]], sources, ..StepInput::default() };
                 let lines = shown(&executor.step(input).unwrap().sinks.remove(0));
                 assert_eq!(lines.len(), count, "{query}");
                 for pair in lines.chunks(2) {

@@ -7,8 +7,22 @@ pub(super) const PIPELINE_NAME: &str = "pipeline.name";
 pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
 pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
 pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
+pub(super) const LOOKUP_CAPACITY: &str = "table.exec.async-lookup.buffer-capacity";
+pub(super) const LOOKUP_TIMEOUT: &str = "table.exec.async-lookup.timeout";
+pub(super) const LOOKUP_OUTPUT_MODE: &str = "table.exec.async-lookup.output-mode";
 
-const OURS: [&str; 7] = [PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS, STATE_TTL, CDC_DUPLICATES];
+const OURS: [&str; 10] = [
+    PARALLELISM,
+    TIME_ZONE,
+    IDLE_TIMEOUT,
+    PIPELINE_NAME,
+    STEP_ROWS,
+    STATE_TTL,
+    CDC_DUPLICATES,
+    LOOKUP_CAPACITY,
+    LOOKUP_TIMEOUT,
+    LOOKUP_OUTPUT_MODE,
+];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.
 pub(super) fn is_flinks(key: &str) -> bool {
@@ -47,7 +61,7 @@ const FAMILIES: [&str; 19] = [
     "yarn.",
 ];
 
-const FLINK: [&str; 107] = [
+const FLINK: [&str; 104] = [
     "execution.attached",
     "execution.batch-shuffle-mode",
     "execution.buffer-timeout",
@@ -123,9 +137,6 @@ const FLINK: [&str; 107] = [
     "table.display.max-column-width",
     "table.dml-sync",
     "table.dynamic-table-options.enabled",
-    "table.exec.async-lookup.buffer-capacity",
-    "table.exec.async-lookup.output-mode",
-    "table.exec.async-lookup.timeout",
     "table.exec.deduplicate.insert-update-after-sensitive-enabled",
     "table.exec.disabled-operators",
     "table.exec.legacy-cast-behaviour",

@@ -62,7 +62,8 @@ fn timed_steps(query: &str, options: CompileOptions, steps: &[(i64, &[Bid])]) ->
     for (time, step) in steps {
         let rows = project(&bids(step), &circuit.sources[0].projection).unwrap();
         let batches = vec![vec![ChangeBatch::append(rows)]];
-        let input = StepInput { batches, sources: vec![SourceState::Active], processing_time: *time };
+        let input =
+            StepInput { batches, sources: vec![SourceState::Active], processing_time: *time, ..StepInput::default() };
         let output = executor.step(input).unwrap();
         answers.push(output.sinks[0].iter().flat_map(shown).collect());
     }
