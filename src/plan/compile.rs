@@ -11,13 +11,14 @@ use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::as_of::TemporalJoin;
 use super::scan::Scans;
 use super::set_operation::{self, SetOperationNode};
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::window_tvf::WindowTvf;
-use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort};
+use super::{aggregate, join, narrow, optimize, over, rank, refuse, scan, sort, temporal};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -141,9 +142,15 @@ impl Compiler {
                     Some(ranked) => rank::lower(self, &ranked, &p.expr, p.schema.inner()),
                     None => self.select(&f.input, Some(&f.predicate), &p.expr, p.schema.inner()),
                 },
-                LogicalPlan::Join(join) if join::taken(&p.expr, join).is_some() => {
-                    let columns = join::taken(&p.expr, join).unwrap_or_default();
+                LogicalPlan::Join(join) if join::taken(&p.expr, &join.schema).is_some() => {
+                    let columns = join::taken(&p.expr, &join.schema).unwrap_or_default();
                     join::lower(self, join, &columns)
+                }
+                LogicalPlan::Extension(e) if e.node.as_any().is::<TemporalJoin>() => {
+                    match (e.node.as_any().downcast_ref::<TemporalJoin>(), join::taken(&p.expr, p.input.schema())) {
+                        (Some(join), Some(columns)) => temporal::lower(self, join, &columns),
+                        _ => self.select(&p.input, None, &p.expr, p.schema.inner()),
+                    }
                 }
                 input => self.select(input, None, &p.expr, p.schema.inner()),
             },
@@ -181,6 +188,9 @@ impl Compiler {
                 let node = e.node.as_any();
                 if let Some(tvf) = node.downcast_ref::<WindowTvf>() {
                     return self.window_assign(tvf);
+                }
+                if let Some(join) = node.downcast_ref::<TemporalJoin>() {
+                    return temporal::lower(self, join, &(0..plan.schema().fields().len()).collect::<Vec<_>>());
                 }
                 if let Some(operation) = node.downcast_ref::<SetOperationNode>() {
                     return set_operation::lower(self, operation);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{JoinType, NullEquality};
+use datafusion_common::{DFSchema, JoinType, NullEquality};
 use datafusion_expr::logical_plan::builder::build_join_schema;
 use datafusion_expr::logical_plan::{Join as LogicalJoin, Projection};
 use datafusion_expr::{Expr, LogicalPlan};
@@ -75,9 +75,9 @@ pub(super) fn lower(compiler: &mut Compiler, join: &LogicalJoin, columns: &[usiz
 }
 
 /// The columns that a projection takes of a join's, if it does nothing else.
-pub(super) fn taken(exprs: &[Expr], join: &LogicalJoin) -> Option<Vec<usize>> {
+pub(super) fn taken(exprs: &[Expr], schema: &DFSchema) -> Option<Vec<usize>> {
     let index = |e: &Expr| match e {
-        Expr::Column(c) => join.schema.index_of_column(c).ok(),
+        Expr::Column(c) => schema.index_of_column(c).ok(),
         _ => None,
     };
     exprs.iter().map(index).collect()

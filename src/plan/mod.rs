@@ -1,6 +1,7 @@
 //! Logical plans to circuits: analysis, rewrites, bounds, explain.
 
 mod aggregate;
+mod as_of;
 mod compile;
 mod constant;
 mod explain;
@@ -20,10 +21,12 @@ mod sort;
 mod source;
 mod subquery;
 mod table;
+mod temporal;
 mod ttl;
 mod window_tvf;
 mod windowed;
 
+pub use as_of::TemporalJoin;
 pub use compile::{CompileOptions, Query, compile};
 pub use explain::explain;
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};

@@ -26,6 +26,7 @@ use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerConfig, OptimizerContext, OptimizerRule};
 
+use super::as_of::PushIntoTemporalJoin;
 use super::subquery::{self, NotInRule};
 use super::{global, set_operation};
 use crate::Result;
@@ -53,6 +54,7 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
+        Arc::new(PushIntoTemporalJoin),
         Arc::new(EliminateGroupByConstant::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),

@@ -23,6 +23,7 @@ mod stack;
 mod table;
 mod types;
 mod unnest;
+mod version;
 mod view;
 mod window;
 

@@ -22,6 +22,7 @@ use super::names::tell_apart;
 use super::place::{Place, message_of, unknown};
 use super::types::simple_type;
 use super::unnest::fold_unnests;
+use super::version::fold_versions;
 use super::view::ViewSource;
 use super::window::FlinkRelations;
 use crate::Result;
@@ -85,6 +86,7 @@ impl<'a> Planner<'a> {
         self.functions.prepare(&mut query);
         let statement = SqlStatement::Query(Box::new(query));
         let plan = fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        let plan = fold_versions(plan)?;
         self.functions.analyze(compute_grouped(plan)?)
     }
 

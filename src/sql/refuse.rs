@@ -122,12 +122,10 @@ impl Visitor for Refusal<'_> {
             TableFactor::MatchRecognize { .. } => {
                 self.refuse(self.place.span_about("MATCH_RECOGNIZE"), "MATCH_RECOGNIZE")
             }
-            TableFactor::Table { version: Some(version), .. } => {
-                let span = match version {
-                    TableVersion::ForSystemTimeAsOf(_) => self.place.span_about("FOR SYSTEM_TIME"),
-                    _ => factor.span(),
-                };
-                self.refuse(span, "FOR SYSTEM_TIME AS OF")
+            TableFactor::Table { version: Some(version), .. }
+                if !matches!(version, TableVersion::ForSystemTimeAsOf(_)) =>
+            {
+                self.refuse(factor.span(), "a table's version other than FOR SYSTEM_TIME AS OF")
             }
             TableFactor::Function { lateral: true, name, .. } => {
                 self.refuse(name.span(), &format!("LATERAL TABLE({name}(…))"))

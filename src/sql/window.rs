@@ -1,4 +1,4 @@
-//! Flink's relations in FROM: window table functions and UNNEST.
+//! Flink's relations in FROM: window table functions, tables as of a time, and UNNEST.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::parse::query::{WindowCall, WindowInput, as_window_call};
 use super::unnest::plan_call;
+use super::version::plan_version;
 use crate::error::{Position, SqlError};
 use crate::operator::window::{WindowKind, WindowSpec};
 use crate::plan::WindowTvf;
@@ -36,6 +37,14 @@ impl RelationPlanner for FlinkRelations {
             };
             return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))));
         }
+        let alias = match &relation {
+            TableFactor::Table { alias, .. } => alias.clone(),
+            _ => None,
+        };
+        let relation = match plan_version(relation, context)? {
+            Ok(plan) => return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias)))),
+            Err(relation) => relation,
+        };
         match relation {
             TableFactor::UNNEST { array_exprs, alias, .. } => {
                 let plan = plan_call(array_exprs, context)?;
@@ -156,12 +165,12 @@ fn millis(value: &SqlExpr, context: &mut dyn RelationPlannerContext) -> DfResult
     }
 }
 
-fn at(span: Span, message: impl Into<String>) -> DataFusionError {
+pub(super) fn at(span: Span, message: impl Into<String>) -> DataFusionError {
     located(plan_datafusion_err!("{}", message.into()), span)
 }
 
 /// An error that has a place, unless it had one.
-fn located(error: DataFusionError, span: Span) -> DataFusionError {
+pub(super) fn located(error: DataFusionError, span: Span) -> DataFusionError {
     if error.diagnostic().is_some_and(|d| d.span.is_some()) {
         return error;
     }

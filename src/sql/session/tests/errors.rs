@@ -31,7 +31,7 @@ fn errors_have_a_place_and_a_suggestion() {
         ),
         ("SELECT * FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' SECOND))", 1, 34, "unknown table 'bids'"),
         ("SELECT COUNT(*) FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE)", 1, 35, "the group window TUMBLE"),
-        ("SELECT * FROM bid FOR SYSTEM_TIME AS OF ts", 1, 19, "FOR SYSTEM_TIME AS OF is not supported yet"),
+        ("SELECT * FROM bid FOR SYSTEM_TIME AS OF ts", 1, 41, "FOR SYSTEM_TIME AS OF takes a time attribute"),
         ("SELECT * FROM bid, LATERAL TABLE(split(auction)) AS t(x)", 1, 34, "is not supported yet"),
         ("INSERT INTO bid SELECT 1", 1, 13, "1 column"),
         ("INSERT INTO bids SELECT 1", 1, 13, "unknown table 'bids'; did you mean 'bid'?"),
