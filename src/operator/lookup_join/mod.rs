@@ -6,8 +6,6 @@
 
 mod groups;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

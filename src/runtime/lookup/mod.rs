@@ -10,8 +10,6 @@ mod cache;
 mod edge;
 mod in_flight;
 mod request;
-#[cfg(test)]
-mod tests;
 mod whole;
 
 use std::sync::Arc;
