@@ -17,9 +17,11 @@ pub mod blackhole;
 pub mod channel;
 pub mod datagen;
 pub mod filesystem;
+pub mod lookup;
 pub mod nexmark;
 mod pace;
 pub mod print;
+pub mod provider;
 pub mod text;
 pub mod values;
 
@@ -165,6 +167,30 @@ pub trait Connector: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the table cannot be read.
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>>;
+
+    /// How the table is looked up by other tables' rows; `None` where it cannot be. Called when it is used in a lookup join.
+    ///
+    /// # Errors
+    /// [`crate::Error::Option`] when the options do not go together.
+    fn lookup_mode(&self, table: &TableDescriptor) -> Result<Option<lookup::LookupMode>> {
+        let _ = table;
+        Ok(None)
+    }
+
+    /// What answers look-ups of some key columns with the columns of `projection`; both are subsets of the table's columns.
+    /// Only where [`Connector::lookup_mode`] says that the table is asked by key.
+    ///
+    /// # Errors
+    /// When the table cannot be asked.
+    fn lookup(
+        &self,
+        table: &TableDescriptor,
+        keys: SchemaRef,
+        projection: SchemaRef,
+    ) -> Result<Box<dyn lookup::Lookup>> {
+        let _ = (keys, projection);
+        Err(crate::Error::internal(format!("table '{}' cannot be asked by key", table.name)))
+    }
 
     /// A sink for the table's columns less its virtual metadata.
     ///

@@ -12,9 +12,10 @@ use crate::change::{Clock, SystemClock};
 use crate::connector::channel::Channels;
 pub use crate::connector::channel::{Input, Output};
 use crate::connector::datagen::Datagen;
+pub use crate::connector::provider::ProviderTable;
 pub use crate::connector::text::lines;
 use crate::connector::{Connector, Connectors, builtin};
-use crate::plan::{StreamTable, explain};
+use crate::plan::{ColumnOrigin, StreamTable, explain};
 use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
 use crate::sql::ast::Located;
@@ -118,6 +119,22 @@ impl Engine {
     /// Adds a connector of the embedder's, or puts it in the place of a built-in one.
     pub fn register_connector(&mut self, connector: Arc<dyn Connector>) {
         self.session.connectors_mut().register(connector);
+    }
+
+    /// Adds a table of the embedder's, under a name; one of the same name is replaced. It can be read, from beginning to end,
+    /// and looked up by `FOR SYSTEM_TIME AS OF` a processing time.
+    ///
+    /// # Errors
+    /// When a column is of a type that SQL has none for.
+    pub fn register_table_provider(&mut self, name: &str, table: impl Into<ProviderTable>) -> Result<()> {
+        let table = table.into();
+        let time_zone = self.session.settings().time_zone();
+        let descriptor = Arc::new(table.describe(name, &time_zone)?);
+        let schema = Arc::clone(&descriptor.schema);
+        let origins = (0..schema.fields().len()).map(ColumnOrigin::Connector).collect();
+        let connector = Arc::new(table);
+        self.session.register_table(StreamTable { descriptor, connector, schema, origins, watermark: None, time_zone });
+        Ok(())
     }
 
     /// Adds a scalar function.

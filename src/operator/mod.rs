@@ -20,6 +20,7 @@ pub mod interval_join;
 pub mod join;
 pub mod late;
 pub mod limit;
+pub mod lookup_join;
 pub mod match_recognize;
 pub mod net;
 pub mod normalize;

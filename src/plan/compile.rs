@@ -30,7 +30,9 @@ use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::{Factory, OperatorFactory};
-use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
+use crate::runtime::circuit::{
+    Changelog, Circuit, LookupPolicy, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec,
+};
 use crate::runtime::{Bound, Held};
 use crate::{Error, Result};
 
@@ -57,6 +59,8 @@ pub struct CompileOptions {
     pub unbounded: UnboundedState,
     /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
     pub late_sink: Option<Arc<StreamTable>>,
+    /// `table.exec.async-lookup.*`: how tables are asked by key.
+    pub lookup: LookupPolicy,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.

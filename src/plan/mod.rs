@@ -9,6 +9,7 @@ mod explain;
 mod global;
 mod group;
 mod join;
+mod lookup;
 mod match_recognize;
 mod narrow;
 mod optimize;

@@ -10,7 +10,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::as_of::{TemporalJoin, rowtime_of};
 use super::compile::Compiler;
-use super::{join, rank, scan};
+use super::{join, lookup, rank, scan};
 use crate::operator::join::JoinKind;
 use crate::operator::temporal_join::{TemporalInput, TemporalJoinFactory};
 use crate::runtime::circuit::{Changelog, Node, NodeId, NodeNotes};
@@ -31,7 +31,7 @@ pub(super) fn lower(compiler: &mut Compiler, join: &TemporalJoin, columns: &[usi
         };
     }
     if notes.proctimes.contains(&time) {
-        return Err(unsupported("lookup joins are not planned yet"));
+        return lookup::lower(compiler, join, left, columns);
     }
     Err(unsupported(format!(
         "'{}' is no time attribute of the join's left side; declare a WATERMARK for it in its table, or take a PROCTIME() \

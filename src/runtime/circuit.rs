@@ -1,13 +1,16 @@
 //! A circuit's description: a DAG of nodes, immutable, from which each worker makes its own operators.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
 use super::bound::Bound;
 use crate::change::StepClock;
+use crate::connector::lookup::LookupMode;
 use crate::connector::{Connector, TableDescriptor};
 use crate::operator::Factory;
+use crate::operator::lookup_join::LookupJoin;
 use crate::operator::watermark::WatermarkStrategy;
 use crate::runtime::late::LateColumn;
 
@@ -26,6 +29,8 @@ pub struct Circuit {
     pub sinks: Vec<SinkSpec>,
     /// What whoever runs it should know, in sentences.
     pub warnings: Vec<String>,
+    /// Where rows leave to be looked up for and come back, as [`NodeKind::Lookup`] counts them.
+    pub lookups: Vec<LookupSpec>,
     /// What functions such as `CURRENT_TIMESTAMP` read; set to the step's time before each step.
     pub clock: StepClock,
 }
@@ -54,6 +59,9 @@ pub enum NodeKind {
     Exchange(Vec<usize>),
     /// Gives the rows that operators before it dropped as late in the same step, in these columns.
     Late(Vec<LateColumn>),
+    /// Gives its input's rows joined with what the look-up of this number finds for them: at once in a table that is kept
+    /// whole, else in a later step.
+    Lookup(usize),
     /// Hands its input to the sink of this number.
     Sink(usize),
 }
@@ -131,6 +139,51 @@ pub struct SourceSpec {
     pub watermark: Option<WatermarkStrategy>,
 }
 
+/// A table that is looked up.
+#[derive(Debug, Clone)]
+pub struct LookupSpec {
+    /// The table.
+    pub table: Arc<TableDescriptor>,
+    /// What reads it.
+    pub connector: Arc<dyn Connector>,
+    /// The columns that are read.
+    pub projection: SchemaRef,
+    /// The columns that it is asked by, of the types that it has; empty where it is kept whole.
+    pub keys: SchemaRef,
+    /// Whether it is kept whole or asked by key.
+    pub mode: LookupMode,
+    /// How it is asked.
+    pub policy: LookupPolicy,
+    /// How rows are joined with what is found.
+    pub join: Arc<LookupJoin>,
+}
+
+/// How a table is asked by key, as the session and the query's hints say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupPolicy {
+    /// How many requests are under way at most.
+    pub capacity: usize,
+    /// How long a request may take, its repetitions included.
+    pub timeout: Duration,
+    /// Whether and how keys for which nothing is found are asked for again.
+    pub retry_miss: Option<RetryMiss>,
+}
+
+/// How keys for which nothing is found are asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryMiss {
+    /// After how long.
+    pub delay: Duration,
+    /// How often, after the first time.
+    pub attempts: u32,
+}
+
+impl Default for LookupPolicy {
+    fn default() -> Self {
+        Self { capacity: 100, timeout: Duration::from_secs(180), retry_miss: None }
+    }
+}
+
 /// A table, or a consumer, that is written to.
 #[derive(Debug, Clone)]
 pub enum SinkSpec {
@@ -188,6 +241,7 @@ impl Circuit {
             NodeKind::Operator(factory) => factory.name().to_string(),
             NodeKind::Exchange(_) => "Exchange".to_string(),
             NodeKind::Late(_) => "LateRows".to_string(),
+            NodeKind::Lookup(i) => format!("LookupJoin({})", self.lookups[*i].table.name),
             NodeKind::Sink(i) => match &self.sinks[*i] {
                 SinkSpec::Table { table, .. } => format!("Sink({})", table.name),
                 SinkSpec::Result => "Result".to_string(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
+use super::lookup::{LookupEdge, LookupInput};
 use super::outlet::Outlet;
 use super::port::{Arrival, Port};
 use crate::change::{ChangeBatch, Clock};
@@ -69,6 +70,7 @@ pub(super) struct Driver {
     pub executor: Executor,
     pub ports: Vec<Port>,
     pub outlets: Vec<Outlet>,
+    pub lookups: Vec<LookupEdge>,
     pub clock: Arc<dyn Clock>,
     pub control: Arc<Control>,
     /// After so long without rows a source is idle.
@@ -79,10 +81,12 @@ pub(super) struct Driver {
     pub last_rows: Vec<i64>,
 }
 
-/// What the sources had ready.
+/// What the sources and look-ups had ready.
 struct Taken {
     batches: Vec<Vec<ChangeBatch>>,
-    /// Whether there is a reason to step: rows, a source that ended or fell idle.
+    /// What has come back, by look-up.
+    lookups: Vec<LookupInput>,
+    /// Whether there is a reason to step: rows, a source that ended or fell idle, something that came back.
     news: bool,
 }
 
@@ -97,24 +101,29 @@ impl Driver {
         let mut since_report = Stopwatch::start();
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
         self.clock.on_move(waker.clone());
+        let mut drained = false;
         loop {
+            let now = self.clock.now_millis();
             let taken = match self.control.get() {
                 CANCEL => return Ok(JobEnd::Cancelled),
-                DRAIN => self.drain(&mut states)?,
-                _ => self.take(&waker, &mut states)?,
+                DRAIN if !drained && self.lookups.iter().all(LookupEdge::is_open) => {
+                    drained = true;
+                    self.drain(&mut states)?
+                }
+                _ => self.take(&waker, &mut states, now)?,
             };
             if !taken.news && !self.ports.is_empty() && !self.timer_is_due() {
                 self.rest(&mut since_report)?;
                 continue;
             }
-            if !self.step(taken.batches, &states)? {
+            if !self.step(taken, &states, now)? {
                 return Ok(JobEnd::Cancelled);
             }
             if since_report.elapsed() > REPORT_EVERY {
                 since_report = Stopwatch::start();
                 self.executor.report()?;
             }
-            if self.ports.iter().all(Port::is_closed) {
+            if self.ports.iter().all(Port::is_closed) && self.executor.is_settled() {
                 break;
             }
         }
@@ -143,10 +152,22 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes what the sources have ready, in fair shares.
-    fn take(&mut self, waker: &Waker, states: &mut [SourceState]) -> Result<Taken> {
+    /// Takes what has come back, and what the sources have ready, in fair shares; nothing of theirs as long as what is out
+    /// waits to be asked for.
+    fn take(&mut self, waker: &Waker, states: &mut [SourceState], now: i64) -> Result<Taken> {
         let mut context = Context::from_waker(waker);
-        let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], news: false };
+        let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], lookups: Vec::new(), news: false };
+        for (number, lookup) in self.lookups.iter_mut().enumerate() {
+            let input = lookup.poll(&self.executor, number, &mut context, now)?;
+            taken.news |= input.is_news();
+            taken.lookups.push(input);
+        }
+        taken.news |= self.executor.has_news();
+        if !self.lookups.iter().enumerate().all(|(number, lookup)| lookup.has_room(&self.executor, number)) {
+            // A source that is not asked does not fall idle.
+            self.last_rows.fill(now);
+            return Ok(taken);
+        }
         for (source, state) in states.iter_mut().enumerate() {
             let mut rows = 0;
             while rows < self.step_rows && !self.ports[source].is_closed() {
@@ -165,7 +186,7 @@ impl Driver {
                     },
                 }
             }
-            let changed = self.note_idleness(source, rows > 0, state);
+            let changed = self.note_idleness(source, rows > 0, state, now);
             taken.news |= rows > 0 || changed;
         }
         Ok(taken)
@@ -186,7 +207,7 @@ impl Driver {
             *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
-        Ok(Taken { batches, news: true })
+        Ok(Taken { batches, lookups: Vec::new(), news: true })
     }
 
     fn count(&self, source: usize, batch: &SourceBatch, progress: SourceProgress) -> usize {
@@ -197,12 +218,11 @@ impl Driver {
     }
 
     /// Marks a source idle or active again; true when that changes.
-    fn note_idleness(&mut self, source: usize, has_rows: bool, state: &mut SourceState) -> bool {
+    fn note_idleness(&mut self, source: usize, has_rows: bool, state: &mut SourceState, now: i64) -> bool {
         let Some(timeout) = self.idle_timeout else { return false };
         if *state == SourceState::Ended {
             return false;
         }
-        let now = self.clock.now_millis();
         if has_rows {
             self.last_rows[source] = now;
         }
@@ -212,10 +232,11 @@ impl Driver {
     }
 
     /// Runs one step and hands on what it gives. False when a consumer has gone.
-    fn step(&mut self, batches: Vec<Vec<ChangeBatch>>, states: &[SourceState]) -> Result<bool> {
+    fn step(&mut self, taken: Taken, states: &[SourceState], processing_time: i64) -> Result<bool> {
         let watch = Stopwatch::start();
-        let processing_time = self.clock.now_millis();
-        let input = StepInput { batches, sources: states.to_vec(), processing_time, ..StepInput::default() };
+        let Taken { batches, lookups, .. } = taken;
+        let input =
+            StepInput { batches, sources: states.to_vec(), lookups, processing_time, ..StepInput::default() };
         let output = self.executor.step(input)?;
         let metrics = self.executor.metrics();
         for source in 0..states.len() {

@@ -6,9 +6,12 @@ use std::thread::JoinHandle;
 
 use super::circuit::{Changelog, Circuit, Node, NodeKind};
 use super::exchange::GONE;
+use super::lookup::{InFlight, InFlightState, LookupInput, LookupWork, Probes};
 use super::metrics::Metrics;
-use super::worker::{CircuitTime, Stepped, Worker, WorkerState};
+use super::worker::{CircuitTime, Worker, WorkerInput, WorkerOutput, WorkerState};
 use crate::change::{ChangeBatch, RowKind, Watermark};
+use crate::connector::lookup::LookupMode;
+use crate::operator::OperatorStats;
 use crate::operator::watermark::WatermarkAssigner;
 use crate::state::place;
 use crate::{Error, Result};
@@ -28,6 +31,8 @@ pub struct StepInput {
     /// For each source the watermark that it is to have behind the batches, where that is further than what their rows say.
     /// May be left empty; counts for tables that declare a watermark.
     pub watermarks: Vec<Watermark>,
+    /// For each look-up what has come back.
+    pub lookups: Vec<LookupInput>,
     /// The driver's clock: milliseconds since the epoch.
     pub processing_time: i64,
 }
@@ -60,6 +65,8 @@ pub struct Snapshot {
     sources: Vec<Watermark>,
     /// By node.
     nodes: Vec<Watermark>,
+    /// By look-up: what is out.
+    lookups: Vec<InFlightState>,
 }
 
 /// A circuit that runs, on one worker in the caller's thread or on several in threads of their own.
@@ -70,12 +77,23 @@ pub struct Executor {
     appends: Vec<bool>,
     /// The watermark that each node has given so far.
     watermarks: Vec<Watermark>,
+    lookups: Vec<LookupNode>,
     team: Team,
     /// When an operator wants a step even if no rows come.
     next_timer: Option<i64>,
     metrics: Arc<Metrics>,
     /// After an error the operators may be half-way through a step: nothing more is to be had of them.
     failed: Option<Error>,
+}
+
+/// A look-up and the node that gives what comes back.
+struct LookupNode {
+    node: usize,
+    /// Whether the table is kept whole: then nothing is ever out.
+    whole: bool,
+    in_flight: InFlight,
+    /// How far its watermark may go in the step that is being run.
+    reached: Watermark,
 }
 
 enum Team {
@@ -90,14 +108,14 @@ struct Thread {
 }
 
 enum Order {
-    Step(Vec<Vec<ChangeBatch>>, Arc<CircuitTime>),
+    Step(WorkerInput, Arc<CircuitTime>),
     Report,
     Snapshot,
     Restore(WorkerState),
 }
 
 enum Reply {
-    Step(Result<Stepped>),
+    Step(Result<WorkerOutput>),
     Done(Result<()>),
     Snapshot(Result<WorkerState>),
 }
@@ -121,12 +139,21 @@ impl Executor {
         let assigners = circuit.sources.iter().map(|s| s.watermark.clone().map(WatermarkAssigner::new)).collect();
         let watermarks = vec![Watermark::MIN; circuit.nodes.len()];
         let mut appends = vec![true; circuit.sources.len()];
-        for node in &circuit.nodes {
-            if let NodeKind::Source(i) = node.kind {
-                appends[i] = node.notes.changelog == Changelog::Append;
+        let mut lookups = Vec::with_capacity(circuit.lookups.len());
+        for (id, node) in circuit.nodes.iter().enumerate() {
+            match node.kind {
+                NodeKind::Source(i) => appends[i] = node.notes.changelog == Changelog::Append,
+                NodeKind::Lookup(i) => {
+                    let whole = matches!(circuit.lookups[i].mode, LookupMode::Whole { .. });
+                    let in_flight = InFlight::default();
+                    lookups.push((i, LookupNode { node: id, whole, in_flight, reached: Watermark::MIN }));
+                }
+                _ => {}
             }
         }
-        Ok(Self { circuit, assigners, appends, watermarks, team, next_timer: None, metrics, failed: None })
+        lookups.sort_by_key(|(i, _)| *i);
+        let lookups = lookups.into_iter().map(|(_, lookup)| lookup).collect();
+        Ok(Self { circuit, assigners, appends, watermarks, lookups, team, next_timer: None, metrics, failed: None })
     }
 
     /// The circuit.
@@ -169,15 +196,52 @@ impl Executor {
                 assigner.raise(input.watermarks.get(source).copied().unwrap_or_default());
             }
         }
+        let work = self.take_answers(input.lookups)?;
         self.advance(&input.sources);
         let time =
             Arc::new(CircuitTime { watermarks: self.watermarks.clone(), processing_time: input.processing_time });
-        let stepped = match &mut self.team {
-            Team::Here(worker) => worker.step(batches, &time)?,
-            Team::Threads(threads) => step_threads(threads, batches, &time, self.circuit.sinks.len())?,
+        let output = match &mut self.team {
+            Team::Here(worker) => worker.step(WorkerInput { sources: batches, lookups: work }, &time)?,
+            Team::Threads(threads) => step_threads(threads, batches, work, &time)?,
         };
-        self.next_timer = stepped.next_timer;
-        Ok(StepOutput { sinks: stepped.sinks })
+        self.next_timer = output.next_timer;
+        for (lookup, probes) in self.lookups.iter_mut().zip(output.probes) {
+            let input = self.circuit.nodes[lookup.node].inputs[0];
+            lookup.in_flight.leave(join_small(probes)?, self.watermarks[input.0]);
+        }
+        Ok(StepOutput { sinks: output.sinks })
+    }
+
+    /// Takes in what has come back.
+    fn take_answers(&mut self, mut inputs: Vec<LookupInput>) -> Result<Vec<LookupWork>> {
+        inputs.resize_with(self.lookups.len(), LookupInput::default);
+        let both = self.lookups.iter_mut().zip(inputs);
+        both.map(|(lookup, input)| {
+            let (work, reached) = lookup.in_flight.take(input)?;
+            lookup.reached = reached;
+            Ok(work)
+        })
+        .collect()
+    }
+
+    /// The rows that have left to be looked up for and are not back, by a look-up's number, from a number of theirs on.
+    pub fn probes(&self, lookup: usize, from: u64) -> impl Iterator<Item = Probes> {
+        self.lookups[lookup].in_flight.probes_from(from)
+    }
+
+    /// The number that the next probes of a look-up will get.
+    pub fn next_probes(&self, lookup: usize) -> u64 {
+        self.lookups[lookup].in_flight.next_number()
+    }
+
+    /// Whether nothing is out, neither rows nor a watermark behind them: without input another step would change nothing.
+    pub fn is_settled(&self) -> bool {
+        self.lookups.iter().all(|l| l.whole || !l.has_news() && l.in_flight.is_empty())
+    }
+
+    /// Whether a watermark can go on in a step without input, since all rows before it are back.
+    pub fn has_news(&self) -> bool {
+        self.lookups.iter().any(|l| !l.whole && l.has_news())
     }
 
     /// Holds a source to what it said when the circuit was planned: operators rely on it.
@@ -207,6 +271,11 @@ impl Executor {
                         _ => self.assigners[i].as_ref().map_or(Watermark::MIN, WatermarkAssigner::current),
                     }
                 }
+                NodeKind::Lookup(i) if !self.lookups[i].whole => {
+                    let lookup = &self.lookups[i];
+                    idle[id] = idle[node.inputs[0].0] && lookup.in_flight.is_empty();
+                    lookup.reached
+                }
                 _ => {
                     let active = node.inputs.iter().filter(|i| !idle[i.0]).map(|i| self.watermarks[i.0]).min();
                     idle[id] = active.is_none();
@@ -234,6 +303,11 @@ impl Executor {
     /// # Errors
     /// When a worker is gone.
     pub fn report(&mut self) -> Result<()> {
+        for lookup in &self.lookups {
+            let in_flight = &lookup.in_flight;
+            let (state_rows, state_bytes) = (in_flight.rows() as u64, in_flight.bytes() as u64);
+            self.metrics.stats(lookup.node, 0, OperatorStats { state_rows, state_bytes, ..OperatorStats::default() });
+        }
         match &mut self.team {
             Team::Here(worker) => worker.report(),
             Team::Threads(threads) => {
@@ -256,7 +330,8 @@ impl Executor {
                 Team::Threads(threads) => threads.iter_mut().map(Thread::snapshot).collect::<Result<_>>()?,
             };
             let sources = (0..this.assigners.len()).map(|i| this.source_watermark(i)).collect();
-            Ok(Snapshot { workers, sources, nodes: this.watermarks.clone() })
+            let lookups = this.lookups.iter().map(|l| l.in_flight.state()).collect();
+            Ok(Snapshot { workers, sources, nodes: this.watermarks.clone(), lookups })
         })
     }
 
@@ -271,6 +346,12 @@ impl Executor {
     fn try_restore(&mut self, snapshot: Snapshot) -> Result<()> {
         if snapshot.nodes.len() != self.watermarks.len() || snapshot.sources.len() != self.assigners.len() {
             return Err(Error::internal("the snapshot is of another circuit"));
+        }
+        if snapshot.lookups.len() != self.lookups.len() {
+            return Err(Error::internal("the snapshot is of a circuit with other look-ups"));
+        }
+        for (lookup, state) in self.lookups.iter_mut().zip(snapshot.lookups) {
+            lookup.in_flight.restore(state);
         }
         self.watermarks = snapshot.nodes;
         // What the operators wait for is known after the first step.
@@ -373,23 +454,30 @@ fn divide(batches: Vec<ChangeBatch>, workers: usize) -> Vec<Vec<ChangeBatch>> {
 fn step_threads(
     threads: &mut [Thread],
     batches: Vec<Vec<ChangeBatch>>,
+    work: Vec<LookupWork>,
     time: &Arc<CircuitTime>,
-    sinks: usize,
-) -> Result<Stepped> {
-    let mut shares: Vec<Vec<Vec<ChangeBatch>>> = vec![Vec::new(); threads.len()];
+) -> Result<WorkerOutput> {
+    let mut shares: Vec<WorkerInput> = vec![WorkerInput::default(); threads.len()];
     for source in batches {
         for (share, batches) in shares.iter_mut().zip(divide(source, threads.len())) {
-            share.push(batches);
+            share.sources.push(batches);
+        }
+    }
+    for work in work {
+        for (share, work) in shares.iter_mut().zip(work.divide(threads.len())) {
+            share.lookups.push(work);
         }
     }
     for (thread, share) in threads.iter_mut().zip(shares) {
         thread.send(Order::Step(share, Arc::clone(time)))?;
     }
-    let replies: Vec<Result<Stepped>> = threads.iter_mut().map(Thread::stepped).collect();
-    let mut joined = Stepped { sinks: vec![Vec::new(); sinks], next_timer: None };
-    for stepped in first_cause(replies)? {
-        joined.sinks.iter_mut().zip(stepped.sinks).for_each(|(j, o)| j.extend(o));
-        joined.next_timer = joined.next_timer.into_iter().chain(stepped.next_timer).min();
+    let replies: Vec<Result<WorkerOutput>> = threads.iter_mut().map(Thread::stepped).collect();
+    let mut outputs = first_cause(replies)?.into_iter();
+    let mut joined = outputs.next().unwrap_or_default();
+    for output in outputs {
+        joined.sinks.iter_mut().zip(output.sinks).for_each(|(j, o)| j.extend(o));
+        joined.probes.iter_mut().zip(output.probes).for_each(|(j, o)| j.extend(o));
+        joined.next_timer = joined.next_timer.into_iter().chain(output.next_timer).min();
     }
     Ok(joined)
 }
@@ -407,6 +495,13 @@ fn first_cause<T>(replies: Vec<Result<T>>) -> Result<Vec<T>> {
         }
     }
     echo.map_or(Ok(values), Err)
+}
+
+impl LookupNode {
+    /// Whether the watermark behind all that has left has still to go on, and nothing stands before it.
+    fn has_news(&self) -> bool {
+        self.in_flight.is_empty() && self.reached < self.in_flight.latest()
+    }
 }
 
 impl Thread {
@@ -429,7 +524,7 @@ impl Thread {
         self.replies.recv().map_err(|_| Error::internal(GONE))
     }
 
-    fn stepped(&mut self) -> Result<Stepped> {
+    fn stepped(&mut self) -> Result<WorkerOutput> {
         match self.receive()? {
             Reply::Step(outputs) => outputs,
             _ => Err(Error::internal("a worker's reply to another order")),
@@ -458,7 +553,7 @@ impl Thread {
 fn serve(mut worker: Worker, inbox: &Receiver<Order>, outbox: &Sender<Reply>) {
     while let Ok(order) = inbox.recv() {
         let reply = match order {
-            Order::Step(batches, time) => Reply::Step(worker.step(batches, &time)),
+            Order::Step(input, time) => Reply::Step(worker.step(input, &time)),
             Order::Snapshot => Reply::Snapshot(worker.snapshot()),
             Order::Restore(state) => Reply::Done(worker.restore(state)),
             Order::Report => {

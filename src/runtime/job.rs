@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::circuit::{Circuit, NodeKind, SinkSpec};
 use super::driver::{Control, Driver, JobEnd};
 use super::executor::Executor;
+use super::lookup::LookupEdge;
 use super::metrics::{Metrics, MetricsSnapshot};
 use super::outlet::Outlet;
 use super::port::Port;
@@ -103,6 +104,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
         source.map(|s| Port::open(s, &spec.table.name, runtime))
     });
     let ports = sources.collect::<Result<Vec<_>>>()?;
+    let lookups = circuit.lookups.iter().map(|spec| LookupEdge::open(spec, runtime)).collect::<Result<Vec<_>>>()?;
     let mut results = Vec::new();
     let outlets = open_outlets(&circuit, &mut results, runtime)?;
     let control = Arc::new(Control::default());
@@ -112,6 +114,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
         last_rows: Vec::new(),
         ports,
         outlets,
+        lookups,
         clock: options.clock,
         control: Arc::clone(&control),
         idle_timeout: options.idle_timeout,

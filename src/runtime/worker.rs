@@ -9,8 +9,10 @@ use super::circuit::{Circuit, NodeId, NodeKind};
 use super::clock::Stopwatch;
 use super::exchange::Exchange;
 use super::late::{LateColumn, rows_of_table};
+use super::lookup::LookupWork;
 use super::metrics::Metrics;
 use crate::change::{ChangeBatch, Watermark};
+use crate::connector::lookup::LookupMode;
 use crate::operator::late::{LateBatch, LateRows};
 use crate::operator::{Operator, StepTime};
 use crate::state::StateTable;
@@ -43,11 +45,22 @@ pub(super) struct Worker {
     metrics: Arc<Metrics>,
 }
 
-/// What a step of one worker came to.
-#[derive(Debug)]
-pub(super) struct Stepped {
-    /// The changes by sink.
+/// What a worker takes in a step.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WorkerInput {
+    /// Its share of the batches, by source.
+    pub sources: Vec<Vec<ChangeBatch>>,
+    /// Its share of what has come back, by look-up.
+    pub lookups: Vec<LookupWork>,
+}
+
+/// What a worker gives in a step.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WorkerOutput {
+    /// The changes, by sink.
     pub sinks: Vec<Vec<ChangeBatch>>,
+    /// The rows that leave to be looked up for, by look-up.
+    pub probes: Vec<Vec<ChangeBatch>>,
     /// See [`Worker::next_timer`].
     pub next_timer: Option<i64>,
 }
@@ -102,17 +115,24 @@ impl Worker {
         self.operators.iter().flatten().filter_map(|o| o.next_timer()).min()
     }
 
-    /// Runs every operator once. `sources` holds the step's batches by source; gives the changes by sink.
-    pub fn step(&mut self, mut sources: Vec<Vec<ChangeBatch>>, time: &CircuitTime) -> Result<Stepped> {
+    /// Runs every operator once.
+    pub fn step(&mut self, input: WorkerInput, time: &CircuitTime) -> Result<WorkerOutput> {
+        let WorkerInput { mut sources, mut lookups } = input;
         let circuit = Arc::clone(&self.circuit);
         let mut edges: Vec<Edge> = self.readers.iter().map(|r| Edge { batches: Vec::new(), readers: *r }).collect();
         let mut sinks = vec![Vec::new(); circuit.sinks.len()];
+        let mut probes = vec![Vec::new(); circuit.lookups.len()];
         let mut watch = Stopwatch::start();
         for (id, node) in circuit.nodes.iter().enumerate() {
             let inputs: Vec<Vec<ChangeBatch>> = node.inputs.iter().map(|i| edges[i.0].take()).collect();
             let rows_in = count(inputs.iter().flatten());
             match &node.kind {
                 NodeKind::Source(i) => edges[id].batches = std::mem::take(&mut sources[*i]),
+                NodeKind::Lookup(i) => {
+                    let batches = inputs.into_iter().flatten().collect();
+                    let work = std::mem::take(&mut lookups[*i]);
+                    edges[id].batches = self.look_up(NodeId(id), *i, batches, work, &mut probes[*i])?;
+                }
                 NodeKind::Sink(i) => sinks[*i] = inputs.into_iter().flatten().collect(),
                 NodeKind::Exchange(_) => {
                     let batches = inputs.into_iter().flatten().collect();
@@ -133,7 +153,38 @@ impl Worker {
             let rows_out = count(edges[id].batches.iter());
             self.metrics.node(id, rows_in, rows_out, watch.lap());
         }
-        Ok(Stepped { sinks, next_timer: self.next_timer() })
+        Ok(WorkerOutput { sinks, probes, next_timer: self.next_timer() })
+    }
+
+    /// Joins rows with what is found for them: at once where the table is kept whole, else those that come back. A panic in it
+    /// becomes an error.
+    fn look_up(
+        &self,
+        id: NodeId,
+        lookup: usize,
+        batches: Vec<ChangeBatch>,
+        work: LookupWork,
+        probes: &mut Vec<ChangeBatch>,
+    ) -> Result<Vec<ChangeBatch>> {
+        let spec = &self.circuit.lookups[lookup];
+        let joined = catch_unwind(AssertUnwindSafe(|| {
+            let mut out = Vec::new();
+            for (rows, answer) in &work.answered {
+                spec.join.answered(rows, answer, &mut out)?;
+            }
+            match (&spec.mode, &work.table) {
+                (LookupMode::Keyed { .. }, _) => probes.extend(batches),
+                (LookupMode::Whole { .. }, Some(table)) => {
+                    batches.iter().try_for_each(|b| spec.join.in_table(b, table, &mut out))?;
+                }
+                (LookupMode::Whole { .. }, None) if batches.iter().all(|b| b.num_rows() == 0) => {}
+                (LookupMode::Whole { .. }, None) => {
+                    return Err(Error::internal(format!("table '{}' has not been read yet", spec.table.name)));
+                }
+            }
+            Ok(out)
+        }));
+        joined.unwrap_or_else(|panic| Err(Error::panic(self.circuit.name(id), panic.as_ref())))
     }
 
     /// Runs one operator; a panic in it becomes an error.

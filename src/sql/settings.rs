@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::timezone::Tz;
 
 use crate::plan::UnboundedState;
+use crate::runtime::circuit::LookupPolicy;
 use crate::table::options::{nearest, parse_duration};
 
 mod keys;
@@ -35,6 +36,9 @@ impl Settings {
             keys::STATE_TTL => check(key, value, "a time span such as '1 h'", duration(value).is_some())?,
             keys::CDC_DUPLICATES => check(key, value, "true or false", boolean(value).is_some())?,
             keys::UNBOUNDED_STATE => check(key, value, "'allow', 'warn' or 'refuse'", unbounded(value).is_some())?,
+            keys::LOOKUP_CAPACITY => check(key, value, "a whole number of at least 1", positive(value).is_some())?,
+            keys::LOOKUP_TIMEOUT => check(key, value, "a time span such as '3 min'", duration(value).is_some())?,
+            keys::LOOKUP_OUTPUT_MODE => check(key, value, "ORDERED or ALLOW_UNORDERED", is_output_mode(value))?,
             keys::PIPELINE_NAME | keys::LATE_SINK => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
@@ -98,6 +102,16 @@ impl Settings {
         self.get(keys::LATE_SINK).map(str::trim).filter(|name| !name.is_empty())
     }
 
+    /// `table.exec.async-lookup.buffer-capacity` and `.timeout`: how tables are asked by key.
+    pub fn lookup(&self) -> LookupPolicy {
+        let defaults = LookupPolicy::default();
+        LookupPolicy {
+            capacity: self.get(keys::LOOKUP_CAPACITY).and_then(positive).unwrap_or(defaults.capacity),
+            timeout: self.get(keys::LOOKUP_TIMEOUT).and_then(duration).unwrap_or(defaults.timeout),
+            ..defaults
+        }
+    }
+
     /// `pipeline.name`: what the job is to be called.
     pub fn pipeline_name(&self) -> Option<&str> {
         self.get(keys::PIPELINE_NAME)
@@ -107,6 +121,11 @@ impl Settings {
     pub fn step_rows(&self) -> Option<usize> {
         positive(self.get(keys::STEP_ROWS)?)
     }
+}
+
+/// The order is kept in both: that is allowed too.
+fn is_output_mode(value: &str) -> bool {
+    ["ORDERED", "ALLOW_UNORDERED"].iter().any(|mode| mode.eq_ignore_ascii_case(value.trim()))
 }
 
 fn check(key: &str, value: &str, expected: &str, good: bool) -> Result<Option<String>, String> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
+use super::lookup::{LookupMode, full_cache_mode, full_cache_option_specs};
 use super::{
     Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceChangelog, TableDescriptor,
 };
@@ -56,6 +57,7 @@ impl Connector for FilesystemConnector {
             OptionSpec::optional("sink.shuffle-by-partition.enable", Boolean),
             OptionSpec::optional("auto-compaction", Boolean),
         ];
+        known.extend(full_cache_option_specs());
         if let Some(Ok(format)) = table.get(FORMAT).map(|name| file_format(name, false)) {
             known.extend(format.options());
         }
@@ -92,6 +94,10 @@ impl Connector for FilesystemConnector {
 
     fn changelog(&self, table: &TableDescriptor) -> Result<SourceChangelog> {
         Ok(format_of(table)?.source_changelog())
+    }
+
+    fn lookup_mode(&self, table: &TableDescriptor) -> Result<Option<LookupMode>> {
+        full_cache_mode(&table.options).map(Some)
     }
 
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {

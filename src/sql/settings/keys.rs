@@ -9,6 +9,9 @@ pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
 pub(crate) const LATE_SINK: &str = "millstream.late-rows.sink";
 pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
 pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
+pub(super) const LOOKUP_CAPACITY: &str = "table.exec.async-lookup.buffer-capacity";
+pub(super) const LOOKUP_TIMEOUT: &str = "table.exec.async-lookup.timeout";
+pub(super) const LOOKUP_OUTPUT_MODE: &str = "table.exec.async-lookup.output-mode";
 
 pub(super) const UNBOUNDED_STATE: &str = "millstream.state.unbounded";
 
@@ -22,6 +25,9 @@ const OURS: &[&str] = &[
     CDC_DUPLICATES,
     UNBOUNDED_STATE,
     LATE_SINK,
+    LOOKUP_CAPACITY,
+    LOOKUP_TIMEOUT,
+    LOOKUP_OUTPUT_MODE,
 ];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.
@@ -61,7 +67,7 @@ const FAMILIES: [&str; 19] = [
     "yarn.",
 ];
 
-const FLINK: [&str; 107] = [
+const FLINK: [&str; 104] = [
     "execution.attached",
     "execution.batch-shuffle-mode",
     "execution.buffer-timeout",
@@ -137,9 +143,6 @@ const FLINK: [&str; 107] = [
     "table.display.max-column-width",
     "table.dml-sync",
     "table.dynamic-table-options.enabled",
-    "table.exec.async-lookup.buffer-capacity",
-    "table.exec.async-lookup.output-mode",
-    "table.exec.async-lookup.timeout",
     "table.exec.deduplicate.insert-update-after-sensitive-enabled",
     "table.exec.disabled-operators",
     "table.exec.legacy-cast-behaviour",
