@@ -17,6 +17,8 @@ pub mod blackhole;
 pub mod channel;
 pub mod datagen;
 pub mod filesystem;
+#[cfg(feature = "jdbc")]
+pub mod jdbc;
 pub mod lookup;
 pub mod nexmark;
 mod pace;
@@ -226,6 +228,8 @@ pub fn builtin(clock: Arc<dyn Clock>) -> Connectors {
     connectors.register(Arc::new(blackhole::Blackhole));
     connectors.register(Arc::new(datagen::Datagen::new(clock)));
     connectors.register(Arc::new(filesystem::FilesystemConnector));
+    #[cfg(feature = "jdbc")]
+    connectors.register(Arc::new(jdbc::Jdbc));
     connectors.register(Arc::new(nexmark::Nexmark));
     connectors.register(Arc::new(print::Print::default()));
     connectors

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{Column, DFSchema, JoinType};
+use datafusion_common::{DFSchema, JoinType};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Cast, Expr, LogicalPlan, Operator, TryCast};
@@ -329,13 +329,11 @@ fn notes(
     let kind = if join.join_type == JoinType::Left { "LEFT" } else { "INNER" };
     NodeNotes {
         detail: format!("{kind}, on=[{}], {}", join.condition.human_display(), shown(mode)),
-        rowtimes: before.rowtimes.iter().filter_map(|c| place(*c)).collect(),
-        proctimes: before.proctimes.iter().filter_map(|c| place(*c)).collect(),
-        windows: before.windows.iter().filter_map(|(s, e)| Some((place(*s)?, place(*e)?))).collect(),
         changelog: before.changelog,
         keys: unique,
         net: false,
         bound: Some(bound(compiler, spec, mode)),
+        ..before.carried(|column| place(column).into_iter().collect())
     }
 }
 

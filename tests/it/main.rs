@@ -10,7 +10,10 @@ mod faults;
 mod flink;
 mod fuzz;
 mod late_rows;
+#[cfg(feature = "jdbc")]
+mod jdbc;
 mod law;
+mod lookup;
 mod nexmark;
 mod pages;
 mod rooms;

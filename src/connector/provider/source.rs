@@ -44,10 +44,6 @@ impl ProviderSource {
         Ok(Self { provider, session, columns, projection, state: State::New })
     }
 
-    async fn open(&self) -> Result<State> {
-        let plan = self.provider.scan(self.session.as_ref(), Some(&self.columns), &[], None).await?;
-        self.partition(plan, 0)
-    }
 
     fn partition(&self, plan: Arc<dyn ExecutionPlan>, number: usize) -> Result<State> {
         if number >= plan.output_partitioning().partition_count() {
@@ -79,7 +75,13 @@ impl Source for ProviderSource {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
         loop {
             self.state = match std::mem::replace(&mut self.state, State::Done) {
-                State::New => self.open().await?,
+                State::New => {
+                    // What is borrowed across the await must not hold the rows, which cannot be shared.
+                    let (provider, session) = (Arc::clone(&self.provider), Arc::clone(&self.session));
+                    let columns = self.columns.clone();
+                    let plan = provider.scan(session.as_ref(), Some(&columns), &[], None).await?;
+                    self.partition(plan, 0)?
+                }
                 State::Reading(plan, number, mut rows) => match rows.next().await {
                     Some(batch) => {
                         let rows_read = self.read(&batch.map_err(Error::from)?)?;

@@ -20,7 +20,7 @@ use crate::runtime::circuit::LookupSpec;
 use crate::{Error, Result};
 
 /// Asks a table for what the probes of one look-up need.
-pub(super) struct Asking {
+pub(in crate::runtime) struct Asking {
     lookup: Arc<dyn Lookup>,
     manner: Manner,
     runtime: Handle,

@@ -15,7 +15,7 @@ mod whole;
 use std::sync::Arc;
 
 pub(super) use self::edge::LookupEdge;
-pub(super) use self::in_flight::{InFlight, InFlightState};
+pub(super) use self::in_flight::{InFlight, InFlightState, LookupWork};
 use crate::change::ChangeBatch;
 use crate::operator::lookup_join::{Answer, LookupTable};
 

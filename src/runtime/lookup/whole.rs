@@ -15,7 +15,7 @@ use crate::runtime::circuit::LookupSpec;
 use crate::{Error, Result};
 
 /// Reads a table, and reads it again.
-pub(super) struct Whole {
+pub(in crate::runtime) struct Whole {
     spec: LookupSpec,
     reload: Option<Duration>,
     max_retries: u32,
