@@ -95,7 +95,7 @@ impl Windowed {
     /// Brings a batch into the groups of open windows; what is in closed ones is dropped, whether it comes or goes.
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
         let ends = self.ends(&batch.rows)?;
-        let marks = batch.watermarks.as_ref().map(|w| self.plan.clock.all_at(w.clone()));
+        let marks = batch.watermarks.as_ref().map(|w| self.plan.clock.all_passed(w.clone()));
         let mark = |row: usize| marks.as_ref().map_or(self.reached, |m| m.value(row).max(self.reached));
         let in_time = BooleanBuffer::collect_bool(ends.len(), |row| ends.value(row).saturating_sub(1) > mark(row));
         if in_time.count_set_bits() == ends.len() {
@@ -192,7 +192,7 @@ impl Operator for Windowed {
         }
         self.reached = match time.watermark {
             Watermark::MAX => i64::MAX,
-            Watermark(at) => self.plan.clock.at(at),
+            Watermark(at) => self.plan.clock.passed(at),
         };
         self.fire(out)?;
         if let Some(remap) = self.groups.compact()? {
