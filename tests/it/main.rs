@@ -11,5 +11,6 @@ mod flink;
 mod fuzz;
 mod law;
 mod nexmark;
+mod patterns;
 mod rooms;
 mod scripts;

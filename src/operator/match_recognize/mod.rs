@@ -40,7 +40,7 @@ pub use self::program::{Condition, Program, Update};
 use self::queue::Queue;
 use self::run::Scratch;
 pub use self::scalar::{Scalar, is_scalar, scalars};
-pub use self::slot::{End, General, Navigation, Slot, Slots, Variables};
+pub use self::slot::{End, Frame, General, Matched, Navigation, Segment, Slot, Slots, Variables};
 use self::tape::Held;
 pub use self::term::{Arithmetic, Compare, Number, Term};
 use super::late::{in_order, sorted};
@@ -243,7 +243,7 @@ impl Matcher {
             }
         }
         if reached.ended {
-            let rest = self.partitions.iter_mut().zip(0u32..).filter(|(p, _)| p.running && !p.touched);
+            let rest = self.partitions.iter_mut().zip(0u32..).filter(|(p, _)| p.is_searched() && !p.touched);
             touched.extend(rest.map(|(_, key)| key));
         }
         for key in &touched {

@@ -38,9 +38,10 @@ impl Range {
     }
 
     fn or(self, other: Self) -> Self {
-        let less = |a: Scalar, b: Scalar| b.compare(a) == Some(Ordering::Less);
+        let least = |a: Scalar, b: Scalar| if b.compare(a) == Some(Ordering::Less) { b } else { a };
+        let most = |a: Scalar, b: Scalar| if b.compare(a) == Some(Ordering::Greater) { b } else { a };
         let ends = match (self.ends, other.ends) {
-            (Some((a, b)), Some((c, d))) => Some((if less(a, c) { c } else { a }, if less(d, b) { b } else { d })),
+            (Some((a, b)), Some((c, d))) => Some((least(a, c), most(b, d))),
             (a, b) => a.or(b),
         };
         Self { ends, null: self.null || other.null }
