@@ -21,15 +21,15 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 const ROWS: usize = 1_000_000;
 /// The rows of a batch; a step takes one.
 const BATCH: usize = 8192;
-const TABLE: &str = "CREATE TABLE t (k BIGINT, price BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
+const TABLE: &str =
+    "CREATE TABLE t (k BIGINT, price BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
     WITH ('connector' = 'channel')";
 /// The last of Nexmark's queries for patterns.
 const DROP: &str = "AFTER MATCH SKIP PAST LAST ROW PATTERN (A B* C) WITHIN INTERVAL '5' SECOND
     DEFINE B AS B.price > A.price - 50, C AS C.price < A.price - 50";
 const AVERAGE: &str = "AFTER MATCH SKIP PAST LAST ROW PATTERN (A+ B) DEFINE A AS AVG(A.price) < 10000";
 const SINGLE: &str = "AFTER MATCH SKIP PAST LAST ROW PATTERN (A B* C) DEFINE B AS B.price > 0, C AS C.price < 0";
-const SINGLE_WITHIN: &str =
-    "AFTER MATCH SKIP TO NEXT ROW PATTERN (A B* C) WITHIN INTERVAL '5' SECOND DEFINE B AS B.price > 0, C AS C.price < 0";
+const SINGLE_WITHIN: &str = "AFTER MATCH SKIP TO NEXT ROW PATTERN (A B* C) WITHIN INTERVAL '5' SECOND DEFINE B AS B.price > 0, C AS C.price < 0";
 const EITHER: &str = "AFTER MATCH SKIP PAST LAST ROW PATTERN ((A | B)* C)
     DEFINE A AS A.price < 500, B AS B.price >= 400, C AS C.price < 0";
 const EITHER_WITHIN: &str = "AFTER MATCH SKIP PAST LAST ROW PATTERN ((A | B)* C) WITHIN INTERVAL '5' SECOND

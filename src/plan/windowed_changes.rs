@@ -64,12 +64,7 @@ pub(super) fn lower(
 }
 
 /// Gives each row once for each of its windows, and says in which columns these stand.
-fn assign(
-    compiler: &mut Compiler,
-    node: NodeId,
-    rowtime: usize,
-    spec: WindowSpec,
-) -> Result<(NodeId, [usize; 2])> {
+fn assign(compiler: &mut Compiler, node: NodeId, rowtime: usize, spec: WindowSpec) -> Result<(NodeId, [usize; 2])> {
     let before = compiler.circuit.node(node);
     let width = before.schema.fields().len();
     let time = DataType::Timestamp(TimeUnit::Millisecond, None);

@@ -1,9 +1,9 @@
 //! One partition: its rows in order, and the searches for matches in them, one after the other.
 
+use super::MatchRecognize;
 use super::automaton::Position;
 use super::run::{Candidate, Run, Scratch, Search};
 use super::slot::{Frame, Matched, Segment, Variables};
-use super::MatchRecognize;
 use super::tape::Tape;
 use crate::state::RowStore;
 use crate::{Error, Result};

@@ -125,7 +125,16 @@ fn late_rows_are_dropped_and_counted() {
 
 #[test]
 fn searches_are_made_anew_from_a_snapshot() {
-    let all = [("a", 5, 10), ("b", 5, 11), ("a", 9, 20), ("b", 4, 21), ("a", 7, 30), ("a", 2, 40), ("b", 3, 41), ("b", 2, 42)];
+    let all = [
+        ("a", 5, 10),
+        ("b", 5, 11),
+        ("a", 9, 20),
+        ("b", 4, 21),
+        ("a", 7, 30),
+        ("a", 2, 40),
+        ("b", 3, 41),
+        ("b", 2, 42),
+    ];
     let mut whole = plan(Some(1000)).build().unwrap();
     let expected = step(&mut *whole, append(&all), i64::MAX);
     assert_eq!(expected.len(), 3);

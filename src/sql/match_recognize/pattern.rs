@@ -47,7 +47,9 @@ impl Names {
             _ => None,
         };
         let args = match subset {
-            SqlExpr::Function(Function { args: FunctionArguments::List(list), .. }) => list.args.iter().map(name).collect(),
+            SqlExpr::Function(Function { args: FunctionArguments::List(list), .. }) => {
+                list.args.iter().map(name).collect()
+            }
             _ => None,
         };
         let args: Vec<Ident> = args.ok_or_else(|| plan_datafusion_err!("SUBSET takes names of variables"))?;

@@ -61,7 +61,9 @@ impl Run {
 
     /// Goes the way of a search before it at once, if all threads stand as they stood there. Whether no thread is left then.
     pub fn rejoin(&mut self, tape: &Tape, search: &Search<'_>) -> bool {
-        let Some(before) = self.long.as_deref().map(|l| &l.before).filter(|b| self.next < b.until) else { return false };
+        let Some(before) = self.long.as_deref().map(|l| &l.before).filter(|b| self.next < b.until) else {
+            return false;
+        };
         if self.rejoined || !search.is_pure() {
             return false;
         }

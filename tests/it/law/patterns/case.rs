@@ -104,7 +104,11 @@ impl Case {
                 vec![None, Some(Condition::Or(Box::new(rising), Box::new(both))), Some(own("=", 0)), None]
             }
             _ => {
-                let sum = Condition::Compare(Value::Plus(Box::new(Value::Own), Box::new(Value::Last(0, 0))), ">", Value::Constant(3));
+                let sum = Condition::Compare(
+                    Value::Plus(Box::new(Value::Own), Box::new(Value::Last(0, 0))),
+                    ">",
+                    Value::Constant(3),
+                );
                 vec![None, Some(sum), Some(own("<", 1)), None]
             }
         };
