@@ -128,22 +128,22 @@ fn explain_says_what_bounds_the_rows_that_are_held() {
     let clauses = |pattern: &str, measure: &str| {
         format!("PARTITION BY k ORDER BY ts MEASURES {measure} AS m PATTERN ({pattern} DEFINE B AS v > 1")
     };
-    let ahead = ", and rows ahead of the watermark";
+    let ahead = "; rows of the input ahead of the watermark";
     assert_eq!(
         bound(&clauses("A B* C)", "A.v")),
-        format!("unbounded: grows with rows of partial matches per distinct (k); WITHIN would bound it{ahead}")
+        format!("unbounded: grows with rows of partial matches per distinct (k){ahead}")
     );
-    assert_eq!(bound(&clauses("A B{2,4} C)", "A.v")), format!("6 rows per distinct (k){ahead}"));
+    assert_eq!(bound(&clauses("A B{2,4} C)", "A.v")), format!("at most 6 rows per distinct (k){ahead}"));
     assert_eq!(
         bound(&clauses("A B* C) WITHIN INTERVAL '5' SECOND", "A.v")),
-        format!("rows of the last 5 s (WITHIN) per distinct (k){ahead}")
+        format!("rows of the input of the last 5 s (WITHIN) per distinct (k){ahead}")
     );
     assert_eq!(
         bound(&clauses("A B)", "MATCH_NUMBER()")),
-        format!("2 rows per distinct (k), a count per distinct (k){ahead}")
+        format!("at most 2 rows per distinct (k); one count per distinct (k){ahead}")
     );
     let unordered = "ORDER BY p MEASURES A.v AS m PATTERN (A B) DEFINE B AS v > 1";
-    assert_eq!(bound(unordered), "2 rows");
+    assert_eq!(bound(unordered), "at most 2 rows");
 }
 
 #[test]
