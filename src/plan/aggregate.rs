@@ -14,23 +14,24 @@ use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 use super::compile::{Compiler, column_index, physical};
 use super::time_attribute::TimeAttribute;
 use super::windowed::{self, WindowColumn, Windows};
-use super::{group, session};
+use super::{group, session, windowed_changes};
 use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
 use crate::operator::window_aggregate::{Aggregate, WindowAggregateFactory, WindowOutput, WindowSource};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// What an aggregate reads and where its windows come from.
-struct Input {
+pub(super) struct Input {
     node: NodeId,
     schema: Arc<DFSchema>,
-    windows: WindowSource,
+    pub(super) windows: WindowSource,
     /// What closes them.
-    time: TimeAttribute,
-    clock: WallClock,
-    detail: String,
+    pub(super) time: TimeAttribute,
+    pub(super) clock: WallClock,
+    pub(super) detail: String,
 }
 
 /// The group expressions of an aggregate, told apart.
@@ -46,14 +47,11 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     if let Some(node) = session::aggregate(compiler, aggregate, &all)? {
         return Ok(node);
     }
-    let found = match by_slices(compiler, aggregate, &all)? {
-        Some(found) => Some(found),
-        None => by_columns(compiler, aggregate, &all)?,
-    };
-    let Some((input, keys)) = found else { return group::lower(compiler, aggregate, all) };
-    if compiler.circuit.node(input.node).notes.changelog != Changelog::Append {
-        return Err(Error::Unsupported("GROUP BY: windows over changing input are not planned yet".into()));
+    let mut found = input(compiler, aggregate, &all)?;
+    if found.as_ref().is_some_and(|(input, _)| changes(compiler, input.node)) {
+        found = compiler.for_each_change(|compiler| input(compiler, aggregate, &all))?;
     }
+    let Some((input, keys)) = found else { return group::lower(compiler, aggregate, all) };
     let sets = grouping_sets(&aggregate.group_expr, &keys)?;
     let prepared = prepare(compiler, input.node, &input.schema, &keys, sets.as_deref())?;
     let aggregates =
@@ -63,6 +61,9 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         outputs.push(WindowOutput::Key(prepared.keys.len() - 1));
     }
     outputs.extend((0..aggregates.len()).map(WindowOutput::Aggregate));
+    if changes(compiler, prepared.node) {
+        return windowed_changes::lower(compiler, aggregate, &input, prepared, aggregates, outputs);
+    }
 
     let exchanged = compiler.exchange(prepared.node, prepared.keys.clone());
     let before = Arc::clone(&compiler.circuit.node(exchanged).schema);
@@ -77,7 +78,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         window_times: place(WindowOutput::Time).into_iter().collect(),
         window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(bound(&input.windows, &names(&prepared.keys))),
+        bound: Some(Bound::of([bound(&input.windows, &before, &prepared.keys)])),
         ..NodeNotes::default()
     };
     let shown = place(WindowOutput::Time);
@@ -93,13 +94,29 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     Ok(compiler.over_time(factory, input.time, shown, exchanged, schema, notes))
 }
 
-/// What bounds the state, in words.
-fn bound(windows: &WindowSource, keys: &str) -> String {
-    let per = if keys.is_empty() { "one group".to_string() } else { format!("one group per distinct ({keys})") };
-    match windows {
-        WindowSource::Rowtime { spec, .. } => format!("{per} and slice of open windows, {spec}"),
-        WindowSource::Columns { .. } => format!("{per} and open window"),
+/// What an aggregate reads, if it is one over windows.
+fn input<'a>(
+    compiler: &mut Compiler,
+    aggregate: &LogicalAggregate,
+    all: &[&'a Expr],
+) -> Result<Option<(Input, Keys<'a>)>> {
+    match by_slices(compiler, aggregate, all)? {
+        Some(found) => Ok(Some(found)),
+        None => by_columns(compiler, aggregate, all),
     }
+}
+
+fn changes(compiler: &Compiler, node: NodeId) -> bool {
+    compiler.circuit.node(node).notes.changelog != Changelog::Append
+}
+
+/// What bounds the state.
+pub(super) fn bound(windows: &WindowSource, input: &Schema, keys: &[usize]) -> Held {
+    let lifetime = match windows {
+        WindowSource::Rowtime { spec, .. } => Lifetime::Windows { slices: true, spec: Some(spec.to_string()) },
+        WindowSource::Columns { .. } => Lifetime::Windows { slices: false, spec: None },
+    };
+    Held::at_most(1, "group").per(keys.iter().map(|k| input.field(*k).name())).lives(lifetime)
 }
 
 /// The aggregate over a window function's input, by slices, where its windows are only grouped by.

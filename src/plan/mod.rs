@@ -26,8 +26,10 @@ mod table;
 mod temporal;
 mod time_attribute;
 mod ttl;
+mod unbounded;
 mod window_tvf;
 mod windowed;
+mod windowed_changes;
 
 pub use as_of::TemporalJoin;
 pub use compile::{CompileOptions, Query, compile};
@@ -35,4 +37,5 @@ pub use explain::explain;
 pub use match_recognize::{Instant, MatchClauses, MatchNumber, MatchRecognizeNode, Navigate, Over, classifier};
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use ttl::StateTtls;
+pub use unbounded::UnboundedState;
 pub use window_tvf::{SessionTvf, WindowTvf};

@@ -11,13 +11,13 @@ use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
 use super::compile::Compiler;
 use super::time_attribute::TimeAttribute;
-use super::ttl;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
-use crate::change::WallClock;
+use crate::change::{TimeSpan, WallClock};
 use crate::operator::session::{SessionAggregateFactory, SessionAssignFactory, SessionSpec};
 use crate::operator::window_aggregate::{Aggregate, WindowOutput};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// Aggregates whose results do not depend on the order of rows, so that those of a session's parts can be put together in any.
@@ -56,12 +56,18 @@ pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId>
         windows: vec![(width, width + 1)],
         window_ends,
         window_times: vec![width + 2],
-        bound: Some(format!("the rows of open sessions, SESSION(gap={})", ttl::span(tvf.gap))),
+        bound: Some(bound(Held::rows("the input"), tvf.gap)),
         ..before.notes.clone()
     };
     let input = Arc::clone(&before.schema);
     let factory = SessionAssignFactory { sessions, input, schema: Arc::clone(&schema) };
     Ok(compiler.over_time(factory, time, Some(width + 2), node, schema, notes))
+}
+
+/// What bounds the state: sessions are let go when they close.
+fn bound(held: Held, gap: i64) -> Bound {
+    let spec = Some(format!("SESSION(gap={})", TimeSpan(gap)));
+    Bound::of([held.lives(Lifetime::Windows { slices: false, spec })])
 }
 
 /// The aggregate of each session, where sessions are grouped by themselves and their keys; `None` for any other aggregate.
@@ -90,14 +96,13 @@ pub(super) fn aggregate(
     let keys = key_names(&before, &sessions.keys);
     let calls = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
-    let per = if keys.is_empty() { String::new() } else { format!(" per distinct ({keys})") };
     let notes = NodeNotes {
         detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, time, &keys)),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
         window_times: place(WindowOutput::Time).into_iter().collect(),
         window_ends: place(WindowOutput::End).filter(|_| sessions.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(format!("the open sessions{per}, SESSION(gap={})", ttl::span(*gap))),
+        bound: Some(bound(Held::at_most(1, "group").per(sessions.keys.iter().map(|k| before.field(*k).name())), *gap)),
         ..NodeNotes::default()
     };
     let (shown, out) = (place(WindowOutput::Time), Arc::clone(&schema));
@@ -168,5 +173,5 @@ fn key_names(schema: &SchemaRef, keys: &[usize]) -> String {
 }
 
 fn detail(gap: i64, time: &Column, attribute: TimeAttribute, keys: &str) -> String {
-    format!("SESSION(gap={}), time={}{}, keys=[{keys}]", ttl::span(gap), time.name, attribute.shown())
+    format!("SESSION(gap={}), time={}{}, keys=[{keys}]", TimeSpan(gap), time.name, attribute.shown())
 }

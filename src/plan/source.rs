@@ -7,10 +7,10 @@ use datafusion_common::DFSchema;
 use datafusion_expr::logical_plan::TableScan;
 
 use super::compile::{CompileOptions, Compiler, about_table};
-use super::ttl;
 use crate::connector::{Connector, SourceChangelog, TableDescriptor};
 use crate::operator::normalize::ChangelogNormalize;
 use crate::runtime::circuit::{Changelog, Node, NodeId, NodeKind, NodeNotes, SourceSpec};
+use crate::runtime::{Bound, Held};
 use crate::{Error, Result};
 
 /// A table that is read.
@@ -39,7 +39,7 @@ fn changelog(table: &TableDescriptor, connector: &dyn Connector) -> Result<Sourc
 pub(super) fn is_normalised(
     table: &TableDescriptor,
     connector: &dyn Connector,
-    options: CompileOptions,
+    options: &CompileOptions,
 ) -> Result<bool> {
     Ok(match changelog(table, connector)? {
         SourceChangelog::Append => false,
@@ -64,7 +64,7 @@ impl Compiler {
         };
         let each_change = spec.watermark.is_some();
         let node = self.source(spec, rowtime, changes);
-        let normalised = is_normalised(&table, connector.as_ref(), self.options)?;
+        let normalised = is_normalised(&table, connector.as_ref(), &self.options)?;
         let whole = if normalised { None } else { Some(node) };
         self.read.push(Read { table, node, whole, each_change });
         Ok((self.changes_of(self.read.len() - 1)?, schema))
@@ -115,7 +115,7 @@ impl Compiler {
         let state_ttl = self.options.state_ttl;
         let notes = NodeNotes {
             detail: format!("key=[{}]", names.join(", ")),
-            bound: Some(format!("one row per distinct ({}){}", names.join(", "), ttl::shown(state_ttl))),
+            bound: Some(Bound::of([Held::at_most(1, "row").per(names.iter().copied()).ttl(state_ttl)])),
             net: !each_change,
             ..before.notes.clone()
         };

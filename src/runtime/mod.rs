@@ -3,17 +3,20 @@
 //! A [`Circuit`] is a description. An [`Executor`] steps it, deterministically, in the caller's thread: hand it batches and
 //! the time, and take the changes. A job's driver does that with what real sources bring.
 
+mod bound;
 pub mod circuit;
 pub mod clock;
 mod driver;
 mod exchange;
 mod executor;
 mod job;
+pub mod late;
 mod metrics;
 mod outlet;
 mod port;
 mod worker;
 
+pub use bound::{Bound, Count, Held, Lifetime};
 pub use circuit::Circuit;
 pub use driver::JobEnd;
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput};
