@@ -154,6 +154,16 @@ impl Compiler {
         lowered
     }
 
+    /// Has every row of a node's sources carry the watermark before it, late or not: a row that goes may be older than that of
+    /// the row that takes it away.
+    pub(super) fn mark_every_row(&mut self, node: NodeId) {
+        for source in self.sources_of(node) {
+            if let Some(watermark) = &mut self.circuit.sources[source].watermark {
+                watermark.every_row = true;
+            }
+        }
+    }
+
     /// Lowers what is to have each change of its sources as it was read.
     pub(super) fn with_changes_as_read<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before = std::mem::replace(&mut self.as_read, true);

@@ -30,11 +30,7 @@ pub(super) fn lower(
     if let TimeAttribute::Processing(_) = input.time {
         return Err(Error::Unsupported("GROUP BY: windows of processing time over rows that change".into()));
     }
-    for source in compiler.sources_of(prepared.node) {
-        if let Some(watermark) = &mut compiler.circuit.sources[source].watermark {
-            watermark.every_row = true;
-        }
-    }
+    compiler.mark_every_row(prepared.node);
     let Prepared { node, keys } = prepared;
     let (node, window) = match input.windows {
         WindowSource::Columns { start, end } => (node, [start, end]),
