@@ -16,3 +16,4 @@ mod pages;
 mod patterns;
 mod rooms;
 mod scripts;
+mod table_options;
