@@ -104,7 +104,8 @@ fn looked(plan: &LogicalPlan) -> Result<Looked<'_>> {
             Ok(Looked { columns: inlined.collect::<Result<Vec<_>>>()?, ..below })
         }
         _ => Err(Error::Unsupported(
-            "FOR SYSTEM_TIME AS OF a processing time over a query: what is looked up is a table, perhaps filtered".into(),
+            "FOR SYSTEM_TIME AS OF a processing time over a query: what is looked up is a table, perhaps filtered"
+                .into(),
         )),
     }
 }
@@ -229,12 +230,7 @@ fn field_of<'a>(expr: &Expr, read: &'a SchemaRef) -> Option<&'a Field> {
 }
 
 /// The rows of the left side with the values that are looked for.
-fn with_keys(
-    compiler: &mut Compiler,
-    left: NodeId,
-    schema: &DFSchema,
-    keys: &[Key],
-) -> Result<(NodeId, Vec<usize>)> {
+fn with_keys(compiler: &mut Compiler, left: NodeId, schema: &DFSchema, keys: &[Key]) -> Result<(NodeId, Vec<usize>)> {
     let before = Arc::clone(&compiler.circuit.node(left).schema);
     let width = before.fields().len();
     let (mut exprs, mut fields): (Vec<Arc<dyn PhysicalExpr>>, Vec<Field>) = (Vec::new(), Vec::new());
@@ -267,9 +263,10 @@ fn with_keys(
 /// What is seen of the table, and behind it whether each filter holds.
 fn table_schema(right: &LogicalPlan, exprs: &[Arc<dyn PhysicalExpr>], read: &SchemaRef) -> Result<SchemaRef> {
     let names = right.schema().fields().iter().map(|f| f.name().as_str());
-    let fields = names.chain(std::iter::repeat("filter")).zip(exprs).map(|(name, expr)| {
-        Ok(Field::new(name, expr.data_type(read)?, expr.nullable(read)?))
-    });
+    let fields = names
+        .chain(std::iter::repeat("filter"))
+        .zip(exprs)
+        .map(|(name, expr)| Ok(Field::new(name, expr.data_type(read)?, expr.nullable(read)?)));
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 

@@ -10,6 +10,7 @@ use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};
 use super::outlet::Outlet;
+use super::pace::{PACED_ROWS, Pace};
 use super::port::{Arrival, Port};
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::{SourceBatch, SourceProgress};
@@ -73,8 +74,10 @@ pub(super) struct Driver {
     pub lookups: Vec<LookupEdge>,
     pub clock: Arc<dyn Clock>,
     pub control: Arc<Control>,
-    /// After so long without rows a source is idle.
-    pub idle_timeout: Option<Duration>,
+    /// By source: after so long without rows it is idle.
+    pub idle_timeouts: Vec<Option<Duration>>,
+    /// Which sources wait for others.
+    pub pace: Pace,
     /// How many rows of a source go into one step at most; one more where an update's two rows would be parted.
     pub step_rows: usize,
     /// When each source last brought rows, by the clock.
@@ -147,7 +150,7 @@ impl Driver {
         }
         let timer = self.executor.next_timer().map(|at| at.saturating_sub(self.clock.now_millis()));
         let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
-        let timeout = self.idle_timeout.into_iter().chain(timer).min().unwrap_or(REST);
+        let timeout = self.idle_timeouts.iter().flatten().copied().chain(timer).min().unwrap_or(REST);
         std::thread::park_timeout(timeout.clamp(Duration::from_millis(1), REST));
         Ok(())
     }
@@ -168,10 +171,18 @@ impl Driver {
             self.last_rows.fill(now);
             return Ok(taken);
         }
-        for (source, state) in states.iter_mut().enumerate() {
+        for source in 0..states.len() {
+            let reached = |i| self.executor.source_watermark(i);
+            if states[source] != SourceState::Ended && self.pace.waits(source, states, reached) {
+                // It brings nothing because it may not: that is no idleness.
+                self.last_rows[source] = now;
+                continue;
+            }
+            let most = if self.pace.is_paced(source) { self.step_rows.min(PACED_ROWS) } else { self.step_rows };
+            let state = &mut states[source];
             let mut rows = 0;
-            while rows < self.step_rows && !self.ports[source].is_closed() {
-                match self.ports[source].poll(&mut context, self.step_rows - rows) {
+            while rows < most && !self.ports[source].is_closed() {
+                match self.ports[source].poll(&mut context, most - rows) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
                         Arrival::Batch(batch, progress) => {
@@ -219,7 +230,7 @@ impl Driver {
 
     /// Marks a source idle or active again; true when that changes.
     fn note_idleness(&mut self, source: usize, has_rows: bool, state: &mut SourceState, now: i64) -> bool {
-        let Some(timeout) = self.idle_timeout else { return false };
+        let Some(timeout) = self.idle_timeouts[source] else { return false };
         if *state == SourceState::Ended {
             return false;
         }
@@ -235,8 +246,7 @@ impl Driver {
     fn step(&mut self, taken: Taken, states: &[SourceState], processing_time: i64) -> Result<bool> {
         let watch = Stopwatch::start();
         let Taken { batches, lookups, .. } = taken;
-        let input =
-            StepInput { batches, sources: states.to_vec(), lookups, processing_time, ..StepInput::default() };
+        let input = StepInput { batches, sources: states.to_vec(), lookups, processing_time, ..StepInput::default() };
         let output = self.executor.step(input)?;
         let metrics = self.executor.metrics();
         for source in 0..states.len() {

@@ -14,6 +14,7 @@ pub mod late;
 mod lookup;
 mod metrics;
 mod outlet;
+mod pace;
 mod port;
 mod worker;
 

@@ -43,6 +43,7 @@ impl Session {
             cdc_events_duplicate: settings.cdc_events_duplicate(),
             unbounded: settings.unbounded_state(),
             lookup: settings.lookup(),
+            emit: settings.emit(),
             late_sink: settings.late_sink().map(|name| self.late_sink(name)).transpose()?,
         };
         let circuit = with_large_stack(|| compile(queries, options));

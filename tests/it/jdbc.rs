@@ -115,7 +115,8 @@ fn keys_are_values_and_never_part_of_a_statement() {
     engine.execute(ORDERS).unwrap();
     engine.execute(&table("hostile", "k STRING, v INT", ", 'lookup.cache' = 'PARTIAL'")).unwrap();
     let query = "SELECT n, v FROM orders AS o JOIN hostile FOR SYSTEM_TIME AS OF o.`at` AS h ON o.k = h.k";
-    let keys = [Some("a"), Some("x'; DROP TABLE hostile; --"), Some("{\""), Some("none"), None, Some("NULL"), Some("a")];
+    let keys =
+        [Some("a"), Some("x'; DROP TABLE hostile; --"), Some("{\""), Some("none"), None, Some("NULL"), Some("a")];
     let rows: Vec<(i32, Option<&str>)> = (0..).zip(keys).collect();
     let answered = answer(&mut engine, query, &[orders(&rows)], |_| {}).unwrap();
     assert_eq!(answered, "+I[0, 1]\n+I[0, 2]\n+I[1, 3]\n+I[2, 4]\n+I[6, 1]\n+I[6, 2]\n");
@@ -145,7 +146,8 @@ fn a_table_that_is_not_there_ends_the_job_with_its_name() {
     let query = "SELECT n, v FROM orders AS o JOIN nowhere FOR SYSTEM_TIME AS OF o.`at` AS b ON o.n = b.id";
     let error = answer(&mut engine, query, &[orders(&[(1, None)])], |_| {}).unwrap_err();
     assert!(error.contains("nowhere") && error.contains("does not exist"), "{error}");
-    let wrong = "CREATE TABLE wrong (id INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://h/d', 'table-name' = 't')";
+    let wrong =
+        "CREATE TABLE wrong (id INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://h/d', 'table-name' = 't')";
     engine.execute(wrong).unwrap();
     let error = engine.query("SELECT * FROM wrong").unwrap_err().to_string();
     assert!(error.contains("expected jdbc:postgresql://"), "{error}");

@@ -134,10 +134,7 @@ fn check_answers(engine: &mut Engine) {
     assert_eq!(inner, "+I[2, null]\n+I[1, one]\n+I[1, uno]\n+I[1, one]\n+I[1, uno]\n");
     let left = JOIN.replace("JOIN", "LEFT JOIN");
     let padded = answer(engine, &format!("SELECT n, id, name FROM {left} AND t.name <> 'uno'"), all).unwrap();
-    assert_eq!(
-        padded,
-        "+I[2, null, null]\n+I[1, 1, one]\n+I[null, null, null]\n+I[3, null, null]\n+I[1, 1, one]\n"
-    );
+    assert_eq!(padded, "+I[2, null, null]\n+I[1, 1, one]\n+I[null, null, null]\n+I[3, null, null]\n+I[1, 1, one]\n");
 }
 
 #[test]
@@ -165,7 +162,11 @@ fn tables_of_the_embedders_and_of_files_are_kept_whole() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("things.json");
-    std::fs::write(&path, "{\"id\":1,\"name\":\"one\"}\n{\"id\":2}\n{\"id\":1,\"name\":\"uno\"}\n{\"name\":\"none\"}\n").unwrap();
+    std::fs::write(
+        &path,
+        "{\"id\":1,\"name\":\"one\"}\n{\"id\":2}\n{\"id\":1,\"name\":\"uno\"}\n{\"name\":\"none\"}\n",
+    )
+    .unwrap();
     let mut engine = Engine::new().unwrap();
     engine.execute(ORDERS).unwrap();
     let declared = format!(

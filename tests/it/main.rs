@@ -9,12 +9,14 @@ mod cli;
 mod faults;
 mod flink;
 mod fuzz;
-mod late_rows;
 #[cfg(feature = "jdbc")]
 mod jdbc;
+mod late_rows;
 mod law;
 mod lookup;
 mod nexmark;
 mod pages;
+mod patterns;
 mod rooms;
 mod scripts;
+mod table_options;

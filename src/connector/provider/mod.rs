@@ -56,7 +56,9 @@ impl ProviderTable {
         let fields = provided.fields().iter().map(|field| {
             let data_type = types::flink_type(field.data_type(), zone).ok_or_else(|| {
                 let (column, data_type) = (field.name(), field.data_type());
-                Error::Option(format!("table '{name}': column '{column}' is {data_type}, a type that there is not in SQL"))
+                Error::Option(format!(
+                    "table '{name}': column '{column}' is {data_type}, a type that there is not in SQL"
+                ))
             })?;
             Ok(Field::new(field.name(), data_type, field.is_nullable()))
         });

@@ -34,16 +34,11 @@ enum State {
 }
 
 impl ProviderSource {
-    pub fn try_new(
-        provider: Arc<dyn TableProvider>,
-        session: Arc<dyn Session>,
-        projection: SchemaRef,
-    ) -> Result<Self> {
+    pub fn try_new(provider: Arc<dyn TableProvider>, session: Arc<dyn Session>, projection: SchemaRef) -> Result<Self> {
         let schema = provider.schema();
         let columns = projection.fields().iter().map(|f| Ok(schema.index_of(f.name())?)).collect::<Result<Vec<_>>>()?;
         Ok(Self { provider, session, columns, projection, state: State::New })
     }
-
 
     fn partition(&self, plan: Arc<dyn ExecutionPlan>, number: usize) -> Result<State> {
         if number >= plan.output_partitioning().partition_count() {
