@@ -214,6 +214,7 @@ fn run_engine(sql: &str, streams: &Arc<Streams>, workers: &str) -> (i64, Metrics
     engine.set("millstream.step.max-rows", STEP_ROWS).expect("rows of a step");
     engine.register_scalar(q14::count_char());
     engine.declare(&queries::tables("streams")).expect("tables");
+    engine.declare(queries::SIDE_INPUT).expect("a table");
     let (job, mut results) = engine.query(sql).expect("a job");
     let mut rows = 0;
     while let Some(batch) = results.blocking_next() {

@@ -53,6 +53,13 @@ pub fn tables(connector: &str) -> String {
     [("person", person), ("auction", auction), ("bid", bid)].map(|(name, columns)| table(name, columns)).concat()
 }
 
+/// What q13 looks up.
+pub const SIDE_INPUT: &str = concat!(
+    "CREATE TABLE side_input (`key` BIGINT, `value` STRING) WITH ('connector' = 'filesystem', 'format' = 'csv', 'path' = '",
+    env!("CARGO_MANIFEST_DIR"),
+    "/queries/data/side_input.csv');\n"
+);
+
 macro_rules! page {
     ($name:literal) => {
         include_str!(concat!("../../queries/nexmark/", $name, ".sql"))
@@ -285,6 +292,14 @@ pub const QUERIES: &[Query] = &[
         batch: None,
         wanted: None,
         reads: &[("bid", &["dateTime"])],
+        state: State::Flat,
+    },
+    Query {
+        name: "q13_side_input",
+        text: page!("q13"),
+        batch: None,
+        wanted: Some(100.0),
+        reads: &[("bid", &["auction", "bidder", "price", "dateTime"])],
         state: State::Flat,
     },
     Query {

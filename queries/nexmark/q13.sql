@@ -1,5 +1,5 @@
--- Nexmark q13, bounded side input: each bid with what a file of key and value pairs holds for its auction's last four digits.
--- Expected: 18400 rows.
+-- Nexmark q13, side input: bids with a text from a file, found by their auction's number.
+-- Expected: 18,400 rows, each bid with what the file says of its auction.
 CREATE TABLE nexmark (
   event_type INT,
   person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
@@ -10,30 +10,30 @@ CREATE TABLE nexmark (
   `dateTime` AS CASE WHEN event_type = 0 THEN person.`dateTime`
                      WHEN event_type = 1 THEN auction.`dateTime`
                      ELSE bid.`dateTime` END,
-  p_time AS PROCTIME(),
   WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
 ) WITH (
   'connector' = 'nexmark',
-  'events.num' = '20000'
+  'events.num' = '20000',
+  'first-event.rate' = '10000',
+  'next-event.rate' = '10000'
 );
 
 CREATE VIEW bid AS
-SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, `dateTime`, p_time
+SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.channel AS channel, bid.url AS url,
+       `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
 
-CREATE TABLE side_input (
-  `key` BIGINT,
-  `value` STRING
-) WITH (
+CREATE TABLE side_input (`key` BIGINT, `value` STRING) WITH (
   'connector' = 'filesystem',
   'path' = 'queries/data/side_input.csv',
   'format' = 'csv'
 );
 
-CREATE TABLE nexmark_result (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), `value` STRING)
-WITH ('connector' = 'blackhole');
+CREATE TABLE nexmark_result (
+  auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), `value` STRING
+) WITH ('connector' = 'blackhole');
 
 INSERT INTO nexmark_result
-SELECT b.auction, b.bidder, b.price, b.`dateTime`, s.`value`
-FROM (SELECT *, MOD(auction, 10000) AS digits FROM bid) AS b
-JOIN side_input FOR SYSTEM_TIME AS OF b.p_time AS s ON b.digits = s.`key`;
+SELECT B.auction, B.bidder, B.price, B.`dateTime`, S.`value`
+FROM (SELECT *, PROCTIME() AS p_time FROM bid) AS B
+JOIN side_input FOR SYSTEM_TIME AS OF B.p_time AS S ON MOD(B.auction, 10000) = S.`key`;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use millstream::Engine;
@@ -103,6 +103,41 @@ fn q10_writes_a_folder_for_each_minute() {
         }
     }
     assert_eq!(rows, EVENTS / CYCLE * 46);
+}
+
+/// A text from a file for each bid: the rows are looked up outside of the circuit, so the whole engine runs the page.
+#[test]
+fn q13() {
+    let page = include_str!("../../queries/nexmark/q13.sql");
+    let root = env!("CARGO_MANIFEST_DIR");
+    let page = page.replace("'queries/data/", &format!("'{root}/queries/data/"));
+    let (declarations, query) = page.split_once("INSERT INTO nexmark_result\n").unwrap();
+    let mut engine = Engine::new().unwrap();
+    engine.declare(declarations).unwrap();
+    let (job, mut results) = engine.query(query.trim_end().trim_end_matches(';')).unwrap();
+    let mut answer = Table::new();
+    while let Some(changes) = results.blocking_next() {
+        fold(&mut answer, &changes);
+    }
+    engine.block_on(job.wait()).unwrap();
+    let config = NexmarkConfig { events: EVENTS as u64, ..NexmarkConfig::default() };
+    let columns = Arc::new(schema(EventKind::Bid).project(&[0, 1, 2, 5]).unwrap());
+    let mut generator = Generator::new(&config, Some(EventKind::Bid), columns, 0..EVENTS as u64).unwrap();
+    let bids = generator.batch(EVENTS).unwrap();
+    let auctions = bids.column(0).as_primitive::<Int64Type>();
+    let texts: ArrayRef =
+        Arc::new(StringArray::from_iter_values(auctions.values().iter().map(|a| format!("side {}", a % 10_000))));
+    let expected = RecordBatch::try_from_iter(
+        ["auction", "bidder", "price", "dateTime"]
+            .iter()
+            .copied()
+            .zip(bids.columns().iter().cloned())
+            .chain([("value", texts)]),
+    );
+    let expected = expected.unwrap();
+    let mut rows = Table::new();
+    (0..expected.num_rows()).for_each(|row| *rows.entry(text(&expected, row)).or_default() += 1);
+    assert!(answer == rows, "{answer:?} where {rows:?} is expected");
 }
 
 fn query(name: &str) -> &'static Query {
