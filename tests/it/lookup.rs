@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
-use millstream::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array};
+use millstream::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use millstream::arrow::compute::take_record_batch;
 use millstream::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millstream::connector::lookup::{
