@@ -28,6 +28,7 @@ mod temporal;
 mod ttl;
 mod window_tvf;
 mod windowed;
+mod windowed_changes;
 
 pub use as_of::TemporalJoin;
 pub use compile::{CompileOptions, Query, compile};

@@ -10,6 +10,8 @@ use crate::table::options::{nearest, parse_duration};
 
 mod keys;
 
+pub(crate) use keys::LATE_SINK;
+
 /// The zone of a session that sets none.
 const DEFAULT_ZONE: &str = "UTC";
 
@@ -31,7 +33,7 @@ impl Settings {
             keys::IDLE_TIMEOUT => check(key, value, "a time span such as '10 s'", duration(value).is_some())?,
             keys::STATE_TTL => check(key, value, "a time span such as '1 h'", duration(value).is_some())?,
             keys::CDC_DUPLICATES => check(key, value, "true or false", boolean(value).is_some())?,
-            keys::PIPELINE_NAME => None,
+            keys::PIPELINE_NAME | keys::LATE_SINK => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
         };
@@ -82,6 +84,11 @@ impl Settings {
     /// `table.exec.source.cdc-events-duplicate`: whether sources of changes may give a change more than once.
     pub fn cdc_events_duplicate(&self) -> bool {
         self.get(keys::CDC_DUPLICATES).and_then(boolean).unwrap_or(false)
+    }
+
+    /// `millstream.late-rows.sink`: the table that takes late rows, where there is one.
+    pub fn late_sink(&self) -> Option<&str> {
+        self.get(keys::LATE_SINK).map(str::trim).filter(|name| !name.is_empty())
     }
 
     /// `pipeline.name`: what the job is to be called.

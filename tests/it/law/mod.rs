@@ -5,6 +5,7 @@
 mod canary;
 mod case;
 mod changing;
+mod changing_windows;
 mod exec;
 mod joins;
 mod patterns;
