@@ -87,12 +87,7 @@ struct Bounds {
 }
 
 /// Notes what a part of the condition says of times of both sides.
-fn note(
-    sides: &Sides<'_>,
-    difference: &Difference,
-    part: Option<usize>,
-    found: &mut BTreeMap<[usize; 2], Bounds>,
-) {
+fn note(sides: &Sides<'_>, difference: &Difference, part: Option<usize>, found: &mut BTreeMap<[usize; 2], Bounds>) {
     let place = |side: usize, column: &Column| sides.plans[side].schema().maybe_index_of_column(column);
     let places = |d: &Difference| {
         let [a, b] = &d.columns;

@@ -20,7 +20,9 @@ use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::window_tvf::{SessionTvf, WindowTvf};
-use super::{aggregate, difference, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
+use super::{
+    aggregate, difference, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal,
+};
 use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};

@@ -97,7 +97,7 @@ fn unwrapped(expr: &Expr) -> &Expr {
 
 /// A time with spans added and taken away.
 fn term<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<Term<'a>> {
-    let moved = |term: Term<'_>, by: i64| Some(Term { plus: term.plus.checked_add(by)?, column: term.column });
+    let moved = |term: Term<'a>, by: i64| Some(Term { plus: term.plus.checked_add(by)?, ..term });
     match unwrapped(expr) {
         Expr::Column(column) => Some(Term { column, plus: 0 }),
         Expr::Cast(cast) => {
@@ -189,7 +189,7 @@ fn is_time(schema: &DFSchema, column: &Column) -> bool {
 }
 
 /// An inner join, perhaps below a projection, that is told what is known of its sides.
-fn told_of(plan: &LogicalPlan, known: &[Difference]) -> Result<Option<LogicalPlan>> {
+fn told_of(plan: &LogicalPlan, known: &[Difference]) -> datafusion_common::Result<Option<LogicalPlan>> {
     match plan {
         LogicalPlan::Projection(projection) if projection.expr.iter().all(|e| matches!(e, Expr::Column(_))) => {
             let Some(input) = told_of(&projection.input, known)? else { return Ok(None) };
