@@ -24,6 +24,7 @@ pub mod match_recognize;
 pub mod net;
 pub mod normalize;
 pub mod over;
+pub mod processing_time;
 pub mod reached;
 pub mod session;
 pub mod set_operation;
@@ -92,6 +93,13 @@ pub trait Operator: Send {
             return Ok(());
         }
         Err(crate::Error::internal("state for an operator that keeps none"))
+    }
+
+    /// The processing time, in milliseconds since the epoch, at which it wants a step even if no rows come: when a window or
+    /// an interval of processing time ends. Asked for after each step; `None` when it waits for rows alone. At the step
+    /// that comes then, or at any later one, `advance` does what is due.
+    fn next_timer(&self) -> Option<i64> {
+        None
     }
 
     /// Where it notes the rows that it drops because they are late; `None` if it never drops any. After each step the rows

@@ -12,6 +12,7 @@ use datafusion_expr::{Expr, GroupingSet as LogicalSet};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::compile::{Compiler, column_index, physical};
+use super::time_attribute::TimeAttribute;
 use super::windowed::{self, WindowColumn, Windows};
 use super::{group, session, windowed_changes};
 use crate::change::WallClock;
@@ -19,6 +20,7 @@ use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
 use crate::operator::window_aggregate::{Aggregate, WindowAggregateFactory, WindowOutput, WindowSource};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// What an aggregate reads and where its windows come from.
@@ -26,6 +28,8 @@ pub(super) struct Input {
     node: NodeId,
     schema: Arc<DFSchema>,
     pub(super) windows: WindowSource,
+    /// What closes them.
+    pub(super) time: TimeAttribute,
     pub(super) clock: WallClock,
     pub(super) detail: String,
 }
@@ -70,14 +74,14 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
     let notes = NodeNotes {
         detail: format!("{}, keys=[{}], aggregates=[{calls}]", input.detail, names(&prepared.keys)),
-        rowtimes: place(WindowOutput::Time).into_iter().collect(),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
         window_times: place(WindowOutput::Time).into_iter().collect(),
         window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(bound(&input.windows, &names(&prepared.keys))),
+        bound: Some(Bound::of([bound(&input.windows, &before, &prepared.keys)])),
         ..NodeNotes::default()
     };
+    let shown = place(WindowOutput::Time);
     let factory = WindowAggregateFactory {
         windows: input.windows,
         clock: input.clock,
@@ -87,7 +91,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         input: before,
         schema: Arc::clone(&schema),
     };
-    Ok(compiler.operator(factory, vec![exchanged], schema, notes))
+    Ok(compiler.over_time(factory, input.time, shown, exchanged, schema, notes))
 }
 
 /// What an aggregate reads, if it is one over windows.
@@ -106,13 +110,13 @@ fn changes(compiler: &Compiler, node: NodeId) -> bool {
     compiler.circuit.node(node).notes.changelog != Changelog::Append
 }
 
-/// What bounds the state, in words.
-fn bound(windows: &WindowSource, keys: &str) -> String {
-    let per = if keys.is_empty() { "one group".to_string() } else { format!("one group per distinct ({keys})") };
-    match windows {
-        WindowSource::Rowtime { spec, .. } => format!("{per} and slice of open windows, {spec}"),
-        WindowSource::Columns { .. } => format!("{per} and open window"),
-    }
+/// What bounds the state.
+pub(super) fn bound(windows: &WindowSource, input: &Schema, keys: &[usize]) -> Held {
+    let lifetime = match windows {
+        WindowSource::Rowtime { spec, .. } => Lifetime::Windows { slices: true, spec: Some(spec.to_string()) },
+        WindowSource::Columns { .. } => Lifetime::Windows { slices: false, spec: None },
+    };
+    Held::at_most(1, "group").per(keys.iter().map(|k| input.field(*k).name())).lives(lifetime)
 }
 
 /// The aggregate over a window function's input, by slices, where its windows are only grouped by.
@@ -135,11 +139,12 @@ fn by_slices<'a>(
     }
     let node = compiler.lower(&stripped.plan)?;
     let schema = Arc::clone(stripped.plan.schema());
-    let column = compiler.rowtime(node, &stripped.time, &schema)?;
+    let time = compiler.time_attribute(node, &stripped.time, &schema)?;
+    let column = time.column();
     let windows = WindowSource::Rowtime { column, spec };
     let clock = WallClock::of(schema.field(column).data_type())?;
-    let detail = format!("{spec}, time={}", stripped.time.name);
-    Ok(Some((Input { node, schema, windows, clock, detail }, Keys { all: all.to_vec(), window })))
+    let detail = format!("{spec}, time={}{}", stripped.time.name, time.shown());
+    Ok(Some((Input { node, schema, windows, time, clock, detail }, Keys { all: all.to_vec(), window })))
 }
 
 /// The aggregate over rows that carry their windows as columns.
@@ -167,7 +172,7 @@ fn by_columns<'a>(
     let windows = WindowSource::Columns { start, end };
     let clock = windowed::clock(&aggregate.input)?;
     let detail = format!("window=[{}, {}]", schema.field(start).name(), schema.field(end).name());
-    Ok(Some((Input { node, schema, windows, clock, detail }, keys)))
+    Ok(Some((Input { node, schema, windows, time: TimeAttribute::Event(end), clock, detail }, keys)))
 }
 
 /// Where each group expression stands in the result: windows by themselves, all else among the keys.

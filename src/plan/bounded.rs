@@ -9,9 +9,10 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{Expr, LogicalPlan, Operator};
 
 use super::difference::{Difference, compared, differences};
-use super::ttl;
+use crate::change::TimeSpan;
 use crate::operator::interval_join::JoinTime;
 use crate::runtime::circuit::{Changelog, NodeNotes};
+use crate::runtime::{Bound, Held};
 
 /// Two inputs of a join, the left and the right of its operator.
 pub(super) struct Sides<'a> {
@@ -125,19 +126,15 @@ fn is_whole(sides: &Sides<'_>, columns: [usize; 2]) -> bool {
 }
 
 impl Interval {
-    /// What is kept of each side, in words.
-    pub fn bound(&self) -> String {
-        let clock = match self.time {
-            JoinTime::Rowtime(_) => "the watermark",
-            JoinTime::Processing => "the clock",
+    /// What is kept of each side.
+    pub fn bound(&self) -> Bound {
+        let kept = |side: usize| {
+            let name = ["left", "right"][side];
+            Held::rows(format!("the {name} input")).within(self.reach[side].max(0), "interval")
         };
-        let kept = |reach: i64| match reach.max(0) {
-            0 => format!("rows at or after {clock}"),
-            reach => format!("rows of {} before {clock}", ttl::span(reach)),
-        };
-        match (kept(self.reach[0]), kept(self.reach[1])) {
-            (left, right) if left == right => format!("{left}, of both inputs"),
-            (left, right) => format!("left: {left}; right: {right}"),
+        match self.reach[0].max(0) == self.reach[1].max(0) {
+            true => Bound::of([Held::rows("both inputs").within(self.reach[0].max(0), "interval")]),
+            false => Bound::of([kept(0), kept(1)]),
         }
     }
 
@@ -146,7 +143,7 @@ impl Interval {
         let sign = |millis: i64| if millis < 0 { "-" } else { "+" };
         let shown = |millis: i64| match millis {
             0 => String::new(),
-            _ => format!(" {} {}", sign(millis), ttl::span(millis.saturating_abs())),
+            _ => format!(" {} {}", sign(millis), TimeSpan(millis.saturating_abs())),
         };
         let [left, right] = names;
         match (self.time, shown(-self.reach[0]), shown(self.reach[1])) {

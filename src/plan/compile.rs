@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{Column, DFSchema};
+use datafusion_common::DFSchema;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest, UserDefinedLogicalNodeCore};
+use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
@@ -19,11 +19,11 @@ use super::source::Read;
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
+use super::unbounded::{self, UnboundedState};
 use super::window_tvf::{SessionTvf, WindowTvf};
 use super::{
     aggregate, difference, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal,
 };
-use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -31,9 +31,9 @@ use crate::operator::reached::Origin;
 use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
-use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
 use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
+use crate::runtime::{Bound, Held};
 use crate::{Error, Result};
 
 /// A query and where its result goes.
@@ -55,6 +55,8 @@ pub struct CompileOptions {
     pub state_ttl: Option<i64>,
     /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
     pub cdc_events_duplicate: bool,
+    /// `millstream.state.unbounded`: what is done where state grows without a bound.
+    pub unbounded: UnboundedState,
     /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
     pub late_sink: Option<Arc<StreamTable>>,
 }
@@ -83,6 +85,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
         compiler.late_sink(&table)?;
     }
     check_tables(&compiler.circuit)?;
+    unbounded::check(&mut compiler.circuit, compiler.options.unbounded)?;
     Ok(compiler.circuit.without_unread())
 }
 
@@ -402,46 +405,6 @@ impl Compiler {
         Origin::Same(delays.map(|delay| most.saturating_sub(delay)))
     }
 
-    fn window_assign(&mut self, tvf: &WindowTvf) -> Result<NodeId> {
-        let input = self.lower(&tvf.input)?;
-        let rowtime = self.rowtime(input, &tvf.time, tvf.input.schema())?;
-        let before = self.circuit.node(input);
-        let width = before.schema.fields().len();
-        let own = tvf.schema().fields().iter().skip(tvf.input.schema().fields().len()).cloned();
-        let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
-        let mut rowtimes = before.notes.rowtimes.clone();
-        rowtimes.push(width + 2);
-        let mut window_ends = before.notes.window_ends.clone();
-        if WallClock::of(schema.field(width + 2).data_type())?.is_watermarks() {
-            window_ends.push(width + 1);
-        }
-        let notes = NodeNotes {
-            detail: format!("{}, time={}", tvf.spec, tvf.time.name),
-            rowtimes,
-            windows: vec![(width, width + 1)],
-            window_times: vec![width + 2],
-            window_ends,
-            keys: Vec::new(),
-            bound: None,
-            ..before.notes.clone()
-        };
-        let factory = WindowAssign::try_new(tvf.spec, rowtime, Arc::clone(&schema))?;
-        Ok(self.operator(factory, vec![input], schema, notes))
-    }
-
-    /// The column that a window function windows by, if it is a time attribute.
-    pub(super) fn rowtime(&self, input: NodeId, time: &Column, schema: &DFSchema) -> Result<usize> {
-        let index = schema.index_of_column(time)?;
-        if self.circuit.node(input).notes.rowtimes.contains(&index) {
-            return Ok(index);
-        }
-        Err(Error::Execution(format!(
-            "the time column '{}' of the window function is no time attribute; declare a WATERMARK for it in its table, and \
-             pass it on unchanged",
-            time.name
-        )))
-    }
-
     fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {
         let input = self.lower(input)?;
         let input = self.exchange(input, Vec::new());
@@ -450,7 +413,7 @@ impl Compiler {
         let notes = NodeNotes {
             detail: "scalar subquery".into(),
             keys: vec![Vec::new()],
-            bound: Some("a count".into()),
+            bound: Some(Bound::of([Held::at_most(1, "count")])),
             ..before.notes.clone()
         };
         Ok(self.operator(SingleRow::default(), vec![input], schema, notes))

@@ -11,16 +11,17 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
-use super::over::arrives_in_order;
-use super::{ttl, windowed};
+use super::over::{arrives_in_order, arrives_in_order_by_session};
+use super::windowed;
 use crate::Result;
 use crate::change::WallClock;
-use crate::operator::calc::Calc;
 use crate::operator::OperatorFactory;
+use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
 use crate::operator::each_change::EachChange;
 use crate::operator::top_n::{Closing, OrderColumn, TopN, check_order};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 
 /// A Top-N in a plan: a filter over `ROW_NUMBER()` that has an upper bound.
 pub(super) struct Ranked<'a> {
@@ -169,7 +170,9 @@ pub(super) fn lower(
     let params = &ranked.function.params;
     let ttl = compiler.state_ttl(below);
     let clock = windowed::clock(below)?;
-    let ordered = Ordered { partition: &params.partition_by, order: &params.order_by, range: ranked.range, ttl, clock };
+    let by_session = windowed::divides_sessions(below, &params.partition_by)?;
+    let (partition, order) = (&params.partition_by, &params.order_by);
+    let ordered = Ordered { partition, order, range: ranked.range, ttl, clock, by_session };
     let number = rank_column(ranked.window);
     let known = |e: Expr| with_known_rank(e, number.as_ref(), ranked.range);
     let inlined = |e: &Expr| inline(e, &ranked.between).and_then(known);
@@ -241,6 +244,8 @@ pub(super) struct Ordered<'a> {
     pub ttl: Option<i64>,
     /// The clock that windows among the rows were cut by.
     pub clock: WallClock,
+    /// Whether no partition has rows of several sessions.
+    pub by_session: bool,
 }
 
 /// The rows of a range of places in each partition; with their places as a last column if `number` says how it is called.
@@ -253,6 +258,7 @@ pub(super) fn top_n(
 ) -> Result<NodeId> {
     let width = input_schema.fields().len();
     let Prepared { node, partition, order } = prepare(compiler, input, input_schema, ordered)?;
+    let arrives_in_order = if ordered.by_session { arrives_in_order_by_session } else { arrives_in_order };
     let by_content = !arrives_in_order(&compiler.circuit, node);
     let node = compiler.exchange(node, partition.clone());
     let before = compiler.circuit.node(node);
@@ -277,7 +283,7 @@ pub(super) fn top_n(
         changelog: if appends { Changelog::Append } else { Changelog::Retract },
         net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
+        bound: Some(Bound::of([bound(&wide, &partition, ordered, changing, windows.is_some())])),
         ..passed
     };
     let ttl = ordered.ttl;
@@ -463,19 +469,14 @@ pub(super) fn close(notes: &mut NodeNotes, window: (usize, usize)) {
     notes.window_ends.retain(|end| *end == window.1);
 }
 
-fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> String {
-    let per = match partition {
-        [] => String::new(),
-        keys => format!(" per distinct ({})", names(schema, keys)),
+fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> Held {
+    let held = match ordered.range.1 {
+        _ if changing => Held::rows("the input"),
+        u64::MAX => Held::rows("the input"),
+        last => Held::at_most(last.max(1), "row").per(partition.iter().map(|c| schema.field(*c).name())),
     };
-    let bound = match ordered.range.1 {
-        _ if changing => "unbounded: grows with the rows of the input".into(),
-        u64::MAX => "unbounded: grows with the rows of the input".into(),
-        0 | 1 => format!("one row{per}"),
-        last => format!("at most {last} rows{per}"),
-    };
-    if windowed {
-        return bound + " of open windows";
+    match windowed {
+        true => held.lives(Lifetime::Windows { slices: false, spec: None }),
+        false => held.ttl(ordered.ttl),
     }
-    bound + &ttl::shown(ordered.ttl)
 }

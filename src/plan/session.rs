@@ -10,13 +10,14 @@ use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
 use super::compile::Compiler;
-use super::ttl;
+use super::time_attribute::TimeAttribute;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
-use crate::change::WallClock;
+use crate::change::{TimeSpan, WallClock};
 use crate::operator::session::{SessionAggregateFactory, SessionAssignFactory, SessionSpec};
 use crate::operator::window_aggregate::{Aggregate, WindowOutput};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// Aggregates whose results do not depend on the order of rows, so that those of a session's parts can be put together in any.
@@ -42,25 +43,31 @@ const ORDERLESS: &[&str] = &[
 /// Lowers the window function by itself: rows go out when their session is final.
 pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId> {
     let input = compiler.lower(&tvf.input)?;
-    let (node, sessions) = sessions(compiler, input, &tvf.time, &tvf.keys, tvf.gap, tvf.input.schema())?;
+    let (node, time, sessions) = sessions(compiler, input, &tvf.time, &tvf.keys, tvf.gap, tvf.input.schema())?;
     let before = compiler.circuit.node(node);
     let width = before.schema.fields().len();
     let own = tvf.schema().fields().iter().skip(width).cloned();
     let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
     let keys = key_names(&before.schema, &sessions.keys);
-    let mut rowtimes = before.notes.rowtimes.clone();
-    rowtimes.push(width + 2);
+    let mut window_ends = before.notes.window_ends.clone();
+    window_ends.extend(sessions.clock.is_watermarks().then_some(width + 1));
     let notes = NodeNotes {
-        detail: detail(tvf.gap, &tvf.time, &keys),
-        rowtimes,
+        detail: detail(tvf.gap, &tvf.time, time, &keys),
         windows: vec![(width, width + 1)],
+        window_ends,
         window_times: vec![width + 2],
-        bound: Some(format!("the rows of open sessions, SESSION(gap={})", ttl::span(tvf.gap))),
+        bound: Some(bound(Held::rows("the input"), tvf.gap)),
         ..before.notes.clone()
     };
     let input = Arc::clone(&before.schema);
     let factory = SessionAssignFactory { sessions, input, schema: Arc::clone(&schema) };
-    Ok(compiler.operator(factory, vec![node], schema, notes))
+    Ok(compiler.over_time(factory, time, Some(width + 2), node, schema, notes))
+}
+
+/// What bounds the state: sessions are let go when they close.
+fn bound(held: Held, gap: i64) -> Bound {
+    let spec = Some(format!("SESSION(gap={})", TimeSpan(gap)));
+    Bound::of([held.lives(Lifetime::Windows { slices: false, spec })])
 }
 
 /// The aggregate of each session, where sessions are grouped by themselves and their keys; `None` for any other aggregate.
@@ -81,7 +88,7 @@ pub(super) fn aggregate(
     // The keys in the order of the result's, each once.
     let ordered: Vec<Column> =
         all.iter().zip(&group.window).filter(|(_, w)| w.is_none()).filter_map(|(e, _)| column(e)).collect();
-    let (node, sessions) = self::sessions(compiler, input, &stripped.time, &ordered, *gap, schema)?;
+    let (node, time, sessions) = self::sessions(compiler, input, &stripped.time, &ordered, *gap, schema)?;
     let mut outputs = outputs(&group);
     outputs.extend((0..aggregates.len()).map(WindowOutput::Aggregate));
     let before = Arc::clone(&compiler.circuit.node(node).schema);
@@ -89,19 +96,18 @@ pub(super) fn aggregate(
     let keys = key_names(&before, &sessions.keys);
     let calls = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
-    let per = if keys.is_empty() { String::new() } else { format!(" per distinct ({keys})") };
     let notes = NodeNotes {
-        detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, &keys)),
-        rowtimes: place(WindowOutput::Time).into_iter().collect(),
+        detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, time, &keys)),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
         window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| sessions.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(format!("the open sessions{per}, SESSION(gap={})", ttl::span(*gap))),
+        bound: Some(bound(Held::at_most(1, "group").per(sessions.keys.iter().map(|k| before.field(*k).name())), *gap)),
         ..NodeNotes::default()
     };
-    let out = Arc::clone(&schema);
+    let (shown, out) = (place(WindowOutput::Time), Arc::clone(&schema));
     let factory = SessionAggregateFactory { sessions, aggregates, outputs, input: before, schema: out };
-    Ok(Some(compiler.operator(factory, vec![node], schema, notes)))
+    Ok(Some(compiler.over_time(factory, time, shown, node, schema, notes)))
 }
 
 /// The group expressions, where they are the window's start and end and the session's keys.
@@ -150,21 +156,22 @@ fn sessions(
     keys: &[Column],
     gap: i64,
     schema: &DFSchema,
-) -> Result<(NodeId, SessionSpec)> {
+) -> Result<(NodeId, TimeAttribute, SessionSpec)> {
     if compiler.circuit.node(input).notes.changelog != Changelog::Append {
         return Err(Error::Unsupported("SESSION: windows over changing input are not planned yet".into()));
     }
-    let time = compiler.rowtime(input, time, schema)?;
+    let attribute = compiler.time_attribute(input, time, schema)?;
+    let time = attribute.column();
     let keys = keys.iter().map(|k| Ok(schema.index_of_column(k)?)).collect::<Result<Vec<_>>>()?;
     let clock = WallClock::of(schema.field(time).data_type())?;
     let node = compiler.exchange(input, keys.clone());
-    Ok((node, SessionSpec { gap, time, keys, clock }))
+    Ok((node, attribute, SessionSpec { gap, time, keys, clock }))
 }
 
 fn key_names(schema: &SchemaRef, keys: &[usize]) -> String {
     keys.iter().map(|k| schema.field(*k).name().as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn detail(gap: i64, time: &Column, keys: &str) -> String {
-    format!("SESSION(gap={}), time={}, keys=[{keys}]", ttl::span(gap), time.name)
+fn detail(gap: i64, time: &Column, attribute: TimeAttribute, keys: &str) -> String {
+    format!("SESSION(gap={}), time={}{}, keys=[{keys}]", TimeSpan(gap), time.name, attribute.shown())
 }

@@ -13,6 +13,7 @@ use crate::operator::limit::Limit;
 use crate::operator::sort::Sort;
 use crate::operator::top_n::check_order;
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// `ORDER BY` by itself.
@@ -21,8 +22,14 @@ pub(super) fn lower(compiler: &mut Compiler, sort: &LogicalSort) -> Result<NodeI
         return first_rows(compiler, sort, (0, Some(fetch as u64)));
     }
     let input = compiler.lower(&sort.input)?;
-    let ordered =
-        Ordered { partition: &[], order: &sort.expr, range: (1, u64::MAX), ttl: None, clock: WallClock::default() };
+    let ordered = Ordered {
+        partition: &[],
+        order: &sort.expr,
+        range: (1, u64::MAX),
+        ttl: None,
+        clock: WallClock::default(),
+        by_session: false,
+    };
     let Prepared { node, order, .. } = prepare(compiler, input, sort.input.schema(), &ordered)?;
     let node = compiler.exchange(node, Vec::new());
     let before = compiler.circuit.node(node);
@@ -35,14 +42,11 @@ pub(super) fn lower(compiler: &mut Compiler, sort: &LogicalSort) -> Result<NodeI
     }
     let width = sort.input.schema().fields().len();
     let schema: SchemaRef = Arc::new(Schema::new(wide.fields().iter().take(width).cloned().collect::<Vec<_>>()));
-    let bound = match rowtime {
-        Some(_) => "rows ahead of the watermark",
-        None => "all rows of the bounded input, until it ends",
-    };
+    let held = Held::rows("the input").lives(if rowtime.is_some() { Lifetime::Watermark } else { Lifetime::End });
     let notes = NodeNotes {
         detail: format!("order=[{}]", shown_order(&wide, &order)),
         keys: before.notes.keys.iter().filter(|k| k.iter().all(|c| *c < width)).cloned().collect(),
-        bound: Some(bound.into()),
+        bound: Some(Bound::of([held])),
         ..match rowtime {
             Some(_) => passed(&before.notes, width),
             None => NodeNotes::default(),
@@ -83,8 +87,14 @@ fn rows_of(compiler: &mut Compiler, plan: &LogicalPlan, span: (u64, Option<u64>)
             let input = compiler.lower(other)?;
             if compiler.circuit.node(input).notes.changelog == Changelog::Retract {
                 let ttl = compiler.state_ttl(other);
-                let ordered =
-                    Ordered { partition: &[], order: &[], range: range(span), ttl, clock: WallClock::default() };
+                let ordered = Ordered {
+                    partition: &[],
+                    order: &[],
+                    range: range(span),
+                    ttl,
+                    clock: WallClock::default(),
+                    by_session: false,
+                };
                 return top_n(compiler, input, other.schema(), &ordered, None);
             }
             Ok(arrived(compiler, input, span))
@@ -113,8 +123,14 @@ fn first_rows(compiler: &mut Compiler, sort: &LogicalSort, (skip, fetch): (u64, 
     let fetch = fetch.into_iter().chain(own).min();
     let input = compiler.lower(&sort.input)?;
     let ttl = compiler.state_ttl(&sort.input);
-    let ordered =
-        Ordered { partition: &[], order: &sort.expr, range: range((skip, fetch)), ttl, clock: WallClock::default() };
+    let ordered = Ordered {
+        partition: &[],
+        order: &sort.expr,
+        range: range((skip, fetch)),
+        ttl,
+        clock: WallClock::default(),
+        by_session: false,
+    };
     top_n(compiler, input, sort.input.schema(), &ordered, None)
 }
 
@@ -134,7 +150,7 @@ fn arrived(compiler: &mut Compiler, input: NodeId, (skip, fetch): (u64, Option<u
     let shown = fetch.map_or("all".into(), |f| f.to_string());
     let notes = NodeNotes {
         detail: format!("rows={shown}, offset={skip}"),
-        bound: Some("one count".into()),
+        bound: Some(Bound::of([Held::at_most(1, "count")])),
         ..before.notes.clone()
     };
     compiler.operator(Limit { skip, fetch: fetch.unwrap_or(u64::MAX) }, vec![node], schema, notes)

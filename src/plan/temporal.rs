@@ -10,10 +10,11 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::as_of::{TemporalJoin, rowtime_of};
 use super::compile::Compiler;
-use super::{join, rank, scan, ttl};
+use super::{join, rank, scan};
 use crate::operator::join::JoinKind;
 use crate::operator::temporal_join::{TemporalInput, TemporalJoinFactory};
 use crate::runtime::circuit::{Changelog, Node, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// A join as of a time that gives some columns of its plan's schema. What kind of time it is, the notes of the left side say.
@@ -245,12 +246,17 @@ fn result_notes(
     }
     NodeNotes {
         detail,
-        bound: Some(format!(
-            "left: rows not before the watermark; right: one version per distinct ({}) and versions not before the \
-             watermark{}",
-            names(versions),
-            ttl::shown(factory.ttl)
-        )),
+        bound: Some(bound(versions, factory.ttl)),
         ..left.notes.carried(|column| (0..columns.len()).filter(|at| columns[*at] == column).collect())
     }
+}
+
+/// What bounds the state: rows wait for the watermark, and of each key's versions one stands longer.
+fn bound(versions: &TemporalInput, ttl: Option<i64>) -> Bound {
+    let keys = versions.keys.iter().map(|k| versions.schema.field(*k).name());
+    Bound::of([
+        Held::rows("the left input").lives(Lifetime::Watermark),
+        Held::at_most(1, "version").per(keys).of_side("right").ttl(ttl),
+        Held::rows("the right input").lives(Lifetime::Watermark),
+    ])
 }

@@ -8,12 +8,14 @@ use datafusion_expr::logical_plan::Aggregate as LogicalAggregate;
 use super::aggregate::{Input, Prepared, result_schema};
 use super::compile::Compiler;
 use super::group;
-use crate::Result;
+use super::time_attribute::TimeAttribute;
 use crate::operator::group_aggregate::ChangingWindowAggregate;
 use crate::operator::window::WindowSpec;
 use crate::operator::window_aggregate::{Aggregate, WindowOutput, WindowSource};
 use crate::operator::window_assign::WindowAssign;
 use crate::runtime::circuit::{NodeId, NodeNotes};
+use crate::runtime::{Bound, Lifetime};
+use crate::{Error, Result};
 
 /// Lowers an aggregate whose input is prepared: its keys are columns. Each row is given each of its windows, for what goes
 /// again cannot be shared between windows as what only comes can.
@@ -25,6 +27,9 @@ pub(super) fn lower(
     aggregates: Vec<Aggregate>,
     outputs: Vec<WindowOutput>,
 ) -> Result<NodeId> {
+    if let TimeAttribute::Processing(_) = input.time {
+        return Err(Error::Unsupported("GROUP BY: windows of processing time over rows that change".into()));
+    }
     for source in compiler.sources_of(prepared.node) {
         if let Some(watermark) = &mut compiler.circuit.sources[source].watermark {
             watermark.every_row = true;
@@ -41,6 +46,8 @@ pub(super) fn lower(
     let names: Vec<&str> = keys.iter().map(|k| before.field(*k).name().as_str()).collect();
     let shown: Vec<String> = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect();
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
+    let bound = group::bound(&names, aggregates.iter().zip(&shown), true, None);
+    let open = Lifetime::Windows { slices: false, spec: None };
     let notes = NodeNotes {
         detail: format!("{}, keys=[{}], aggregates=[{}]", input.detail, names.join(", "), shown.join(", ")),
         rowtimes: place(WindowOutput::Time).into_iter().collect(),
@@ -48,7 +55,7 @@ pub(super) fn lower(
         window_times: place(WindowOutput::Time).into_iter().collect(),
         window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(format!("of open windows {}", group::bound(&names, aggregates.iter().zip(&shown), true, None))),
+        bound: Some(Bound::of(bound.parts.into_iter().map(|part| part.lives(open.clone())))),
         ..NodeNotes::default()
     };
     let factory = ChangingWindowAggregate {
@@ -64,16 +71,13 @@ pub(super) fn lower(
 }
 
 /// Gives each row once for each of its windows, and says in which columns these stand.
-fn assign(
-    compiler: &mut Compiler,
-    node: NodeId,
-    rowtime: usize,
-    spec: WindowSpec,
-) -> Result<(NodeId, [usize; 2])> {
+fn assign(compiler: &mut Compiler, node: NodeId, rowtime: usize, spec: WindowSpec) -> Result<(NodeId, [usize; 2])> {
     let before = compiler.circuit.node(node);
     let width = before.schema.fields().len();
     let time = DataType::Timestamp(TimeUnit::Millisecond, None);
-    let own = ["window_start", "window_end"].map(|name| Arc::new(Field::new(name, time.clone(), false)));
+    let shown = before.schema.field(rowtime).data_type().clone();
+    let own = [("window_start", time.clone()), ("window_end", time), ("window_time", shown)];
+    let own = own.map(|(name, data_type)| Arc::new(Field::new(name, data_type, false)));
     let fields = before.schema.fields().iter().cloned().chain(own);
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let notes = NodeNotes {

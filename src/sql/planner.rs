@@ -16,6 +16,7 @@ use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query
 
 use super::catalog::{Catalog, Relation, bare_name};
 use super::functions::Functions;
+use super::group_window::{self, plan_group_windows};
 use super::grouping::compute_grouped;
 use super::hints::read_state_ttls;
 use super::names::tell_apart;
@@ -84,8 +85,10 @@ impl<'a> Planner<'a> {
         let mut query = query.clone();
         tell_apart(&mut query);
         self.functions.prepare(&mut query);
+        group_window::prepare(&mut query);
         let statement = SqlStatement::Query(Box::new(query));
-        let plan = fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        let plan = plan_group_windows(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        let plan = fold_unnests(plan)?;
         let plan = fold_versions(plan)?;
         self.functions.analyze(compute_grouped(plan)?)
     }
@@ -168,7 +171,7 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar(name)
+        self.functions.scalar(name).or_else(|| group_window::marker(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

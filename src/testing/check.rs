@@ -101,20 +101,23 @@ impl Run<'_> {
                 let actual = std::mem::take(&mut running.output(check.sink).changes);
                 self.changes(check, expected, *any_order, &actual);
             }
-            (What::Late(expected), None) => {
-                let actual = running.late_rows()?;
-                // Those that are repeated may be late twice.
-                if actual == *expected || matches!(self.mode, Mode::Duplicates(_)) {
-                    self.outcome.checks += 1;
-                    return Ok(());
-                }
-                let message = format!("{expected} late rows are expected, and there are {actual}");
-                self.fail(Failure::new(&check.place, message));
-                let name = check.about.strip_prefix("late rows of ").map_or(String::new(), |n| format!(" {n}"));
-                self.outcome.answers.push(Answer::head(&check.place, format!("late {actual}{name}")));
-            }
+            (What::Late(expected), None) => self.late(check, *expected)?,
             (What::State { operator, most }, None) => self.state(check, operator, *most)?,
         }
+        Ok(())
+    }
+
+    fn late(&mut self, check: &Check, expected: u64) -> Result<()> {
+        let actual = self.running[check.circuit].late_rows()?;
+        // Those that are repeated may be late twice.
+        if actual == expected || matches!(self.mode, Mode::Duplicates(_)) {
+            self.outcome.checks += 1;
+            return Ok(());
+        }
+        let message = format!("{expected} late rows are expected, and there are {actual}");
+        self.fail(Failure::new(&check.place, message));
+        let name = check.about.strip_prefix("late rows of ").map_or(String::new(), |n| format!(" {n}"));
+        self.outcome.answers.push(Answer::head(&check.place, format!("late {actual}{name}")));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::concat;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::running::kind_of;
@@ -40,7 +40,7 @@ pub(super) fn rows_of(table: &StreamTable, lines: &[&str]) -> Result<ChangeBatch
         batches.push(read.map_err(|e| (at, e))?);
         kinds.push(kind);
     }
-    let rows = arrow::compute::concat_batches(&d.schema, &batches).map_err(|e| whole(e.into()))?;
+    let rows = concat_batches(&d.schema, &batches).map_err(|e| whole(e.into()))?;
     let kinds = kinds.iter().any(|k| *k != RowKind::Insert).then(|| kinds.into());
     Ok(ChangeBatch { rows, kinds, watermarks: None })
 }
@@ -104,8 +104,7 @@ fn value(data_type: &DataType, cell: Option<&str>) -> Result<ArrayRef> {
     }
     let timed = matches!(data_type, DataType::Timestamp(..));
     let cell = cell.map(|c| if timed { completed(c) } else { c.to_string() });
-    // The array may be a slice of a larger one: joined to nothing it is by itself.
-    Ok(concat(&[value_from_text(data_type, cell.as_deref())?.as_ref()])?)
+    value_from_text(data_type, cell.as_deref())
 }
 
 /// Cuts a line at its commas; `None` is NULL. Within quotes commas and spaces count as text, and a doubled quote is one.

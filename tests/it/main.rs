@@ -12,5 +12,6 @@ mod fuzz;
 mod late_rows;
 mod law;
 mod nexmark;
+mod pages;
 mod rooms;
 mod scripts;

@@ -11,6 +11,7 @@ use super::sessions::{NONE, SessionWindow, Sessions};
 use super::{Pending, SessionSpec, fired_of, fired_table, int64};
 use crate::change::ChangeBatch;
 use crate::operator::grouped::{Aggregate, Grouping};
+use crate::operator::processing_time::{Closing, ClosingFactory};
 use crate::operator::window::Window;
 use crate::operator::window_aggregate::WindowOutput;
 use crate::operator::window_assign::{WindowEdge, window_column};
@@ -38,20 +39,32 @@ pub struct SessionAggregateFactory {
 
 impl OperatorFactory for SessionAggregateFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.make()?))
+    }
+
+    fn name(&self) -> &'static str {
+        "SessionAggregate"
+    }
+}
+
+impl ClosingFactory for SessionAggregateFactory {
+    fn build_closing(&self) -> Result<Box<dyn Closing>> {
+        Ok(Box::new(self.make()?))
+    }
+}
+
+impl SessionAggregateFactory {
+    fn make(&self) -> Result<SessionAggregate> {
         let keys = Arc::new(self.input.project(&self.sessions.keys)?);
         let grouping = Grouping::try_new(Arc::new(Schema::empty()), self.aggregates.clone())?;
-        Ok(Box::new(SessionAggregate {
+        Ok(SessionAggregate {
             sessions: Sessions::try_new(self.sessions.gap, keys)?,
             partials: Partials::try_new(Arc::new(grouping))?,
             plan: self.clone(),
             pending: Pending::default(),
             assigned: Vec::new(),
             late_rows: 0,
-        }))
-    }
-
-    fn name(&self) -> &'static str {
-        "SessionAggregate"
+        })
     }
 }
 
@@ -126,6 +139,13 @@ impl Operator for SessionAggregate {
             state_bytes: (self.sessions.bytes() + self.partials.bytes()) as u64,
             late_rows: self.late_rows,
         }
+    }
+}
+
+impl Closing for SessionAggregate {
+    fn next_end(&self) -> Option<i64> {
+        let last = self.sessions.next_end()?.saturating_sub(1);
+        Some(self.plan.sessions.clock.instant(last).saturating_add(1))
     }
 }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::sessions::{NONE, SessionWindow, Sessions};
 use super::{Pending, SessionSpec, fired_of, fired_table};
 use crate::change::ChangeBatch;
+use crate::operator::processing_time::{Closing, ClosingFactory};
 use crate::operator::window::Window;
 use crate::operator::window_assign::window_columns;
 use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
@@ -31,19 +32,31 @@ pub struct SessionAssignFactory {
 
 impl OperatorFactory for SessionAssignFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.make()?))
+    }
+
+    fn name(&self) -> &'static str {
+        "SessionWindow"
+    }
+}
+
+impl ClosingFactory for SessionAssignFactory {
+    fn build_closing(&self) -> Result<Box<dyn Closing>> {
+        Ok(Box::new(self.make()?))
+    }
+}
+
+impl SessionAssignFactory {
+    fn make(&self) -> Result<SessionAssign> {
         let keys = Arc::new(self.input.project(&self.sessions.keys)?);
-        Ok(Box::new(SessionAssign {
+        Ok(SessionAssign {
             sessions: Sessions::try_new(self.sessions.gap, keys)?,
             rows: row_store(Arc::clone(&self.input)),
             by_session: Lists::default(),
             plan: self.clone(),
             pending: Pending::default(),
             late_rows: 0,
-        }))
-    }
-
-    fn name(&self) -> &'static str {
-        "SessionWindow"
+        })
     }
 }
 
@@ -107,6 +120,13 @@ impl Operator for SessionAssign {
             state_bytes: (self.sessions.bytes() + self.rows.bytes() + self.by_session.bytes()) as u64,
             late_rows: self.late_rows,
         }
+    }
+}
+
+impl Closing for SessionAssign {
+    fn next_end(&self) -> Option<i64> {
+        let last = self.sessions.next_end()?.saturating_sub(1);
+        Some(self.plan.sessions.clock.instant(last).saturating_add(1))
     }
 }
 

@@ -198,7 +198,8 @@ impl Case {
                 Arc::new(times.collect::<TimestampMillisecondArray>())
             }),
         ];
-        let named = columns.into_iter().map(|(name, column)| (name, column, name != "id" || self.below != Below::Upsert));
+        let named =
+            columns.into_iter().map(|(name, column)| (name, column, name != "id" || self.below != Below::Upsert));
         let rows = RecordBatch::try_from_iter_with_nullable(named).unwrap();
         let appends = matches!(self.below, Below::LastRows | Below::TopRows);
         let kinds = (!appends).then(|| self.log.iter().map(|r| r.0).collect());
@@ -305,9 +306,8 @@ fn shown(batches: &[RecordBatch]) -> Vec<String> {
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
         _ => column.as_primitive::<TimestampMillisecondType>().value(row).to_string(),
     };
-    let row = |batch: &RecordBatch, row: usize| {
-        batch.columns().iter().map(|c| value(c, row)).collect::<Vec<_>>().join(" ")
-    };
+    let row =
+        |batch: &RecordBatch, row: usize| batch.columns().iter().map(|c| value(c, row)).collect::<Vec<_>>().join(" ");
     let mut rows: Vec<String> =
         batches.iter().flat_map(|b| (0..b.num_rows()).map(|i| row(b, i)).collect::<Vec<_>>()).collect();
     rows.sort();
