@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, TimestampMillisecon
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 
+use super::late::LateRows;
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, Watermark};
 use crate::state::{Placement, StateTable};
@@ -103,6 +104,10 @@ impl Operator for Timed {
             self.reached = times.iter().flatten().fold(self.reached, i64::max);
         }
         self.windows.restore(others)
+    }
+
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        self.windows.late_rows()
     }
 
     fn next_timer(&self) -> Option<i64> {

@@ -47,6 +47,17 @@ pub struct Query {
     pub state_ttls: StateTtls,
 }
 
+/// When group windows give results beside when the watermark closes them; all in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// How long after its end a window takes rows.
+    pub lateness: Option<i64>,
+    /// How long after a change, before the window is closed; 0: at once.
+    pub early: Option<i64>,
+    /// How long after a change, behind that.
+    pub late: Option<i64>,
+}
+
 /// What holds for all of a circuit's queries.
 #[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
@@ -57,6 +68,8 @@ pub struct CompileOptions {
     pub cdc_events_duplicate: bool,
     /// `millstream.state.unbounded`: what is done where state grows without a bound.
     pub unbounded: UnboundedState,
+    /// `table.exec.emit.*`: when windows give results beside when they are closed.
+    pub emit: EmitOptions,
     /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
     pub late_sink: Option<Arc<StreamTable>>,
 }
@@ -155,6 +168,16 @@ impl Compiler {
         let lowered = lower(self);
         self.each_change = before;
         lowered
+    }
+
+    /// Has every row of a node's sources carry the watermark before it, late or not: a row that goes may be older than that of
+    /// the row that takes it away.
+    pub(super) fn mark_every_row(&mut self, node: NodeId) {
+        for source in self.sources_of(node) {
+            if let Some(watermark) = &mut self.circuit.sources[source].watermark {
+                watermark.every_row = true;
+            }
+        }
     }
 
     /// Lowers what is to have each change of its sources as it was read.

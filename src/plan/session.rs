@@ -42,7 +42,11 @@ const ORDERLESS: &[&str] = &[
 
 /// Lowers the window function by itself: rows go out when their session is final.
 pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId> {
-    let input = compiler.lower(&tvf.input)?;
+    let mut input = compiler.lower(&tvf.input)?;
+    if changes(compiler, input) {
+        input = compiler.for_each_change(|compiler| compiler.lower(&tvf.input))?;
+        compiler.mark_every_row(input);
+    }
     let (node, time, sessions) = sessions(compiler, input, &tvf.time, &tvf.keys, tvf.gap, tvf.input.schema())?;
     let before = compiler.circuit.node(node);
     let width = before.schema.fields().len();
@@ -56,6 +60,9 @@ pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId>
         windows: vec![(width, width + 1)],
         window_ends,
         window_times: vec![width + 2],
+        // What goes while its session is open is not given.
+        changelog: Changelog::Append,
+        net: false,
         bound: Some(bound(Held::rows("the input"), tvf.gap)),
         ..before.notes.clone()
     };
@@ -70,7 +77,12 @@ fn bound(held: Held, gap: i64) -> Bound {
     Bound::of([held.lives(Lifetime::Windows { slices: false, spec })])
 }
 
-/// The aggregate of each session, where sessions are grouped by themselves and their keys; `None` for any other aggregate.
+fn changes(compiler: &Compiler, node: NodeId) -> bool {
+    compiler.circuit.node(node).notes.changelog != Changelog::Append
+}
+
+/// The aggregate of each session of rows that only come, where sessions are grouped by themselves and their keys; `None` for any
+/// other aggregate.
 pub(super) fn aggregate(
     compiler: &mut Compiler,
     aggregate: &LogicalAggregate,
@@ -85,6 +97,9 @@ pub(super) fn aggregate(
         return Ok(None);
     }
     let input = compiler.lower(&stripped.plan)?;
+    if changes(compiler, input) {
+        return Ok(None);
+    }
     // The keys in the order of the result's, each once.
     let ordered: Vec<Column> =
         all.iter().zip(&group.window).filter(|(_, w)| w.is_none()).filter_map(|(e, _)| column(e)).collect();
@@ -157,10 +172,10 @@ fn sessions(
     gap: i64,
     schema: &DFSchema,
 ) -> Result<(NodeId, TimeAttribute, SessionSpec)> {
-    if compiler.circuit.node(input).notes.changelog != Changelog::Append {
-        return Err(Error::Unsupported("SESSION: windows over changing input are not planned yet".into()));
-    }
     let attribute = compiler.time_attribute(input, time, schema)?;
+    if matches!(attribute, TimeAttribute::Processing(_)) && changes(compiler, input) {
+        return Err(Error::Unsupported("SESSION: windows of processing time over rows that change".into()));
+    }
     let time = attribute.column();
     let keys = keys.iter().map(|k| Ok(schema.index_of_column(k)?)).collect::<Result<Vec<_>>>()?;
     let clock = WallClock::of(schema.field(time).data_type())?;
