@@ -71,7 +71,9 @@ fn assign(compiler: &mut Compiler, node: NodeId, rowtime: usize, spec: WindowSpe
     let before = compiler.circuit.node(node);
     let width = before.schema.fields().len();
     let time = DataType::Timestamp(TimeUnit::Millisecond, None);
-    let own = ["window_start", "window_end"].map(|name| Arc::new(Field::new(name, time.clone(), false)));
+    let shown = before.schema.field(rowtime).data_type().clone();
+    let own = [("window_start", time.clone()), ("window_end", time), ("window_time", shown)];
+    let own = own.map(|(name, data_type)| Arc::new(Field::new(name, data_type, false)));
     let fields = before.schema.fields().iter().cloned().chain(own);
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let notes = NodeNotes {
