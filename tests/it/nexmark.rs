@@ -296,11 +296,11 @@ fn the_page_tells_how_many_rows_to_expect(query: &Query) {
 /// q12's windows are those of the clock: here it stands still.
 #[test]
 fn q12_under_the_manual_clock() {
-    let text = query("q12").text;
+    let text = query("q12_processing_time").text;
     let mut engine = Engine::new().unwrap();
     engine.set_clock(Arc::new(ManualClock::new(25_000)));
     engine.declare(text.split_once("INSERT INTO").unwrap().0).unwrap();
-    let (job, mut results) = engine.query(query("q12").sql()).unwrap();
+    let (job, mut results) = engine.query(query("q12_processing_time").sql()).unwrap();
     let (mut bids, mut bidders) = (0, std::collections::BTreeSet::new());
     while let Some(changes) = results.blocking_next() {
         assert!(changes.kinds.is_none());

@@ -272,6 +272,11 @@ impl Case {
             for (sign, row) in changes {
                 let key = row.k.filter(|_| self.keyed);
                 let (start, end) = (row.ts, row.ts + gap * 1000);
+                // Behind what is kept by other keys the order of arrival is not defined.
+                if self.below != Below::Retract && end - 1 <= mark {
+                    late += 1;
+                    continue;
+                }
                 let near = open.extract_if(.., |s| s.key == key && s.start <= end && start <= s.end);
                 let alone = Open { key, start, end, rows: Vec::new() };
                 let mut session = near.fold(alone, |mut all, s| {
