@@ -45,7 +45,7 @@ pub(super) struct Keys<'a> {
 pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Result<NodeId> {
     let all = grouping_set_to_exprlist(&aggregate.group_expr)?;
     if let Some(node) = session::aggregate(compiler, aggregate, &all)? {
-        return Ok(node);
+        return windowed_changes::emit(compiler, &all, true).map(|_| node);
     }
     let mut found = input(compiler, aggregate, &all)?;
     if found.as_ref().is_some_and(|(input, _)| changes(compiler, input.node)) {
@@ -61,8 +61,9 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         outputs.push(WindowOutput::Key(prepared.keys.len() - 1));
     }
     outputs.extend((0..aggregates.len()).map(WindowOutput::Aggregate));
-    if changes(compiler, prepared.node) {
-        return windowed_changes::lower(compiler, aggregate, &input, prepared, aggregates, outputs);
+    let emit = windowed_changes::emit(compiler, &all, false)?;
+    if emit.is_some() || changes(compiler, prepared.node) {
+        return windowed_changes::lower(compiler, aggregate, &input, prepared, aggregates, outputs, emit);
     }
 
     let exchanged = compiler.exchange(prepared.node, prepared.keys.clone());

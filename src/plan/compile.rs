@@ -45,6 +45,17 @@ pub struct Query {
     pub state_ttls: StateTtls,
 }
 
+/// When group windows give results beside when the watermark closes them; all in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// How long after its end a window takes rows.
+    pub lateness: Option<i64>,
+    /// How long after a change, before the window is closed; 0: at once.
+    pub early: Option<i64>,
+    /// How long after a change, behind that.
+    pub late: Option<i64>,
+}
+
 /// What holds for all of a circuit's queries.
 #[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
@@ -55,6 +66,8 @@ pub struct CompileOptions {
     pub cdc_events_duplicate: bool,
     /// `millstream.state.unbounded`: what is done where state grows without a bound.
     pub unbounded: UnboundedState,
+    /// `table.exec.emit.*`: when windows give results beside when they are closed.
+    pub emit: EmitOptions,
     /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
     pub late_sink: Option<Arc<StreamTable>>,
 }

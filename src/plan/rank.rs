@@ -316,7 +316,7 @@ pub(super) fn top_n(
 }
 
 /// An operator that gives net changes, or each change where windows stand behind it.
-fn updating(
+pub(super) fn updating(
     compiler: &mut Compiler,
     factory: impl OperatorFactory + 'static,
     input: NodeId,

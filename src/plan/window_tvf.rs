@@ -12,7 +12,7 @@ use crate::operator::window::{WindowKind, WindowSpec};
 /// The columns that a window function adds.
 const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 /// Those of a group window, which no query can name: its input may have columns of the others' names.
-const GROUP_COLUMNS: [&str; 3] = ["$window_start", "$window_end", "$window_time"];
+pub(super) const GROUP_COLUMNS: [&str; 3] = ["$window_start", "$window_end", "$window_time"];
 
 /// `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), …))`: the input's rows, once for each window they fall into, with three more
 /// columns: `window_start` and `window_end` (TIMESTAMP(3), in the session's zone) and `window_time` (the rowtime's type,

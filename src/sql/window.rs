@@ -8,6 +8,7 @@ use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode};
 use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Spanned, TableFactor};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::hints::own_name;
 use super::match_recognize;
 use super::parse::query::{WindowCall, WindowInput, as_window_call};
 use super::unnest::plan_call;
@@ -102,9 +103,10 @@ fn table_factor(input: WindowInput) -> TableFactor {
 }
 
 fn named(name: ObjectName) -> TableFactor {
+    let alias = own_name(&name);
     TableFactor::Table {
         name,
-        alias: None,
+        alias,
         args: None,
         with_hints: Vec::new(),
         version: None,

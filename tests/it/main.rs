@@ -15,3 +15,4 @@ mod nexmark;
 mod pages;
 mod rooms;
 mod scripts;
+mod table_options;
