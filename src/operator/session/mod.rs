@@ -34,6 +34,9 @@ pub struct SessionSpec {
     pub time: usize,
     /// The columns of `PARTITION BY`.
     pub keys: Vec<usize>,
+    /// Whether a row that would make a session which is closed already is late even if it reaches an open one: where rows do not
+    /// come in the order of their tables' own, which of two was first is not defined.
+    pub strict: bool,
     /// The clock that gaps are measured by: all times inside are what it shows, and watermarks are read off it.
     pub clock: WallClock,
 }
@@ -107,9 +110,8 @@ fn session_fields(spec: &SessionSpec, input: &SchemaRef) -> Result<Vec<FieldRef>
 
 /// Some sessions in these columns.
 fn session_columns(sessions: &Sessions, some: &[SessionWindow]) -> Result<Vec<ArrayRef>> {
-    let bound = |f: fn(&Window) -> i64| {
-        Arc::new(Int64Array::from_iter_values(some.iter().map(|s| f(&s.window)))) as ArrayRef
-    };
+    let bound =
+        |f: fn(&Window) -> i64| Arc::new(Int64Array::from_iter_values(some.iter().map(|s| f(&s.window)))) as ArrayRef;
     let keys = sessions.key_columns(&some.iter().map(|s| s.key).collect::<Vec<_>>())?;
     Ok([bound(|w| w.start), bound(|w| w.end)].into_iter().chain(keys).collect())
 }
