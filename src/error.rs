@@ -47,6 +47,14 @@ pub enum Error {
     /// What was asked for is valid and not there yet.
     #[error("not supported: {0}")]
     Unsupported(String),
+    /// State would grow without a bound, which the session refuses.
+    #[error("refused: {message}")]
+    Unbounded {
+        /// The clause that keeps the state.
+        sql: String,
+        /// Which state, and what would bound it.
+        message: String,
+    },
     /// A rule of our own was broken: a bug.
     #[error("internal error (please report it): {0}")]
     Internal(String),

@@ -8,4 +8,4 @@ mod time;
 pub use batch::{ChangeBatch, RowKind, RowKinds, take_rows};
 pub use clock::{Clock, ManualClock, StepClock, SystemClock};
 pub use folded::Folded;
-pub use time::{WallClock, Watermark, rowtime_millis};
+pub use time::{TimeSpan, WallClock, Watermark, rowtime_millis};

@@ -1,5 +1,7 @@
 //! Event time: watermarks, and rowtime columns as milliseconds.
 
+use std::fmt;
+
 use arrow::array::timezone::Tz;
 use arrow::array::{Array, AsArray, Int64Array};
 use arrow::datatypes::{
@@ -24,6 +26,28 @@ impl Watermark {
 impl Default for Watermark {
     fn default() -> Self {
         Watermark::MIN
+    }
+}
+
+/// A span of time in milliseconds, shown as `1 h 30 min`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeSpan(pub i64);
+
+impl fmt::Display for TimeSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0 ms");
+        }
+        let mut rest = self.0.unsigned_abs();
+        let mut gap = if self.0 < 0 { "-" } else { "" };
+        for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1)] {
+            if rest / length > 0 {
+                write!(f, "{gap}{} {unit}", rest / length)?;
+                rest %= length;
+                gap = " ";
+            }
+        }
+        Ok(())
     }
 }
 
@@ -108,6 +132,12 @@ fn offset(zone: &Tz, instant: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_shown_in_their_units() {
+        let shown = [(0, "0 ms"), (5_400_000, "1 h 30 min"), (86_400_001, "1 d 1 ms"), (-1000, "-1 s")];
+        assert!(shown.iter().all(|(millis, text)| TimeSpan(*millis).to_string() == *text));
+    }
 
     #[test]
     fn wall_clocks() {

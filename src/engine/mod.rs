@@ -177,6 +177,7 @@ impl Engine {
             }
             outcome => {
                 let circuit = self.session.compile(outcome.queries()?, statement)?;
+                circuit.warnings.iter().for_each(|w| log::warn!("{w}"));
                 let (job, mut results) = self.start(circuit)?;
                 Ok(Answer::Started(job, results.pop()))
             }

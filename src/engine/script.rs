@@ -58,7 +58,8 @@ impl Engine {
             Outcome::Insert(inserts) => {
                 let inserts = Outcome::Insert(inserts).queries()?;
                 // Each by itself first, so that what cannot be planned is told with its own place.
-                self.session.compile(inserts.clone(), &statement)?;
+                let circuit = self.session.compile(inserts.clone(), &statement)?;
+                heed(self, Progress::Done(circuit.warnings))?;
                 prepared.inserts.extend(inserts);
                 prepared.last = Some(statement);
                 Ok(())
@@ -70,6 +71,7 @@ impl Engine {
             }
             Outcome::Query(query) => {
                 let circuit = self.session.compile(Outcome::Query(query).queries()?, &statement)?;
+                heed(self, Progress::Done(circuit.warnings.clone()))?;
                 let (job, mut results) = self.start(circuit)?;
                 let results = results.pop().ok_or_else(|| Error::internal("a query without results"))?;
                 heed(self, Progress::Query(Box::new(job), results))
@@ -88,8 +90,10 @@ impl Engine {
             match self.session.execute(&statement)? {
                 Outcome::Done { notes } => all.extend(notes),
                 Outcome::Rows { .. } => {}
-                Outcome::Explain(outcome) => drop(self.session.compile(outcome.queries()?, &statement)?),
-                outcome => drop(self.session.compile(outcome.queries()?, &statement)?),
+                Outcome::Explain(outcome) => {
+                    all.extend(self.session.compile(outcome.queries()?, &statement)?.warnings);
+                }
+                outcome => all.extend(self.session.compile(outcome.queries()?, &statement)?.warnings),
             }
         }
         Ok(all)

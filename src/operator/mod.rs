@@ -92,6 +92,13 @@ pub trait Operator: Send {
         Err(crate::Error::internal("state for an operator that keeps none"))
     }
 
+    /// The processing time, in milliseconds since the epoch, at which it wants a step even if no rows come: when a window or
+    /// an interval of processing time ends. Asked for after each step; `None` when it waits for rows alone. At the step
+    /// that comes then, or at any later one, `advance` does what is due.
+    fn next_timer(&self) -> Option<i64> {
+        None
+    }
+
     /// What it holds and what it saw, for the metrics.
     fn stats(&self) -> OperatorStats {
         OperatorStats::default()

@@ -19,6 +19,7 @@ use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
 use crate::operator::window_aggregate::{Aggregate, WindowAggregateFactory, WindowOutput, WindowSource};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// What an aggregate reads and where its windows come from.
@@ -75,7 +76,7 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         window_times: place(WindowOutput::Time).into_iter().collect(),
         window_ends: place(WindowOutput::End).filter(|_| input.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(bound(&input.windows, &names(&prepared.keys))),
+        bound: Some(Bound::of([bound(&input.windows, &before, &prepared.keys)])),
         ..NodeNotes::default()
     };
     let factory = WindowAggregateFactory {
@@ -90,13 +91,13 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     Ok(compiler.operator(factory, vec![exchanged], schema, notes))
 }
 
-/// What bounds the state, in words.
-fn bound(windows: &WindowSource, keys: &str) -> String {
-    let per = if keys.is_empty() { "one group".to_string() } else { format!("one group per distinct ({keys})") };
-    match windows {
-        WindowSource::Rowtime { spec, .. } => format!("{per} and slice of open windows, {spec}"),
-        WindowSource::Columns { .. } => format!("{per} and open window"),
-    }
+/// What bounds the state.
+fn bound(windows: &WindowSource, input: &Schema, keys: &[usize]) -> Held {
+    let lifetime = match windows {
+        WindowSource::Rowtime { spec, .. } => Lifetime::Windows { slices: true, spec: Some(spec.to_string()) },
+        WindowSource::Columns { .. } => Lifetime::Windows { slices: false, spec: None },
+    };
+    Held::at_most(1, "group").per(keys.iter().map(|k| input.field(*k).name())).lives(lifetime)
 }
 
 /// The aggregate over a window function's input, by slices, where its windows are only grouped by.

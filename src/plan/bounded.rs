@@ -7,9 +7,10 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
-use super::ttl;
+use crate::change::TimeSpan;
 use crate::operator::interval_join::JoinTime;
 use crate::runtime::circuit::{Changelog, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 
 /// Two inputs of a join, the left and the right of its operator.
 pub(super) struct Sides<'a> {
@@ -234,20 +235,18 @@ fn is_whole(sides: &Sides<'_>, columns: [usize; 2]) -> bool {
 }
 
 impl Interval {
-    /// What is kept of each side, in words.
-    pub fn bound(&self) -> String {
-        let clock = match self.time {
-            JoinTime::Rowtime(_) => "the watermark",
-            JoinTime::Processing => "the clock",
+    /// What is kept of each side.
+    pub fn bound(&self) -> Bound {
+        let lifetime = |reach: i64| match (self.time, reach.max(0)) {
+            (JoinTime::Rowtime(_), 0) => Lifetime::Watermark,
+            (_, reach) => Lifetime::Span(reach, "interval"),
         };
-        let kept = |reach: i64| match reach.max(0) {
-            0 => format!("rows at or after {clock}"),
-            reach => format!("rows of {} before {clock}", ttl::span(reach)),
-        };
-        match (kept(self.reach[0]), kept(self.reach[1])) {
-            (left, right) if left == right => format!("{left}, of both inputs"),
-            (left, right) => format!("left: {left}; right: {right}"),
+        let [left, right] = self.reach.map(lifetime);
+        if left == right {
+            return Bound::of([Held::rows("both inputs").lives(left)]);
         }
+        let side = |name: &'static str, lives| Held::rows(format!("the {name} input")).of_side(name).lives(lives);
+        Bound::of([side("left", left), side("right", right)])
     }
 
     /// The interval as `EXPLAIN` shows it.
@@ -255,7 +254,7 @@ impl Interval {
         let sign = |millis: i64| if millis < 0 { "-" } else { "+" };
         let shown = |millis: i64| match millis {
             0 => String::new(),
-            _ => format!(" {} {}", sign(millis), ttl::span(millis.saturating_abs())),
+            _ => format!(" {} {}", sign(millis), TimeSpan(millis.saturating_abs())),
         };
         let [left, right] = names;
         match (self.time, shown(-self.reach[0]), shown(self.reach[1])) {

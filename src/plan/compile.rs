@@ -19,6 +19,7 @@ use super::source::Read;
 use super::subquery::SingleRowNode;
 use super::table::StreamTable;
 use super::ttl::StateTtls;
+use super::unbounded::{self, UnboundedState};
 use super::window_tvf::{SessionTvf, WindowTvf};
 use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
 use crate::change::WallClock;
@@ -32,6 +33,7 @@ use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
 use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
 use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
+use crate::runtime::{Bound, Held};
 use crate::{Error, Result};
 
 /// A query and where its result goes.
@@ -53,6 +55,8 @@ pub struct CompileOptions {
     pub state_ttl: Option<i64>,
     /// `table.exec.source.cdc-events-duplicate`: sources of changes with a PRIMARY KEY may give a change more than once.
     pub cdc_events_duplicate: bool,
+    /// `millstream.state.unbounded`: what is done where state grows without a bound.
+    pub unbounded: UnboundedState,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
@@ -75,6 +79,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
         compiler.sink(input, target.as_deref())?;
     }
     check_tables(&compiler.circuit)?;
+    unbounded::check(&mut compiler.circuit, options.unbounded)?;
     Ok(compiler.circuit)
 }
 
@@ -430,7 +435,7 @@ impl Compiler {
         let notes = NodeNotes {
             detail: "scalar subquery".into(),
             keys: vec![Vec::new()],
-            bound: Some("a count".into()),
+            bound: Some(Bound::of([Held::at_most(1, "count")])),
             ..before.notes.clone()
         };
         Ok(self.operator(SingleRow::default(), vec![input], schema, notes))

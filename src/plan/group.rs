@@ -9,9 +9,9 @@ use datafusion_physical_expr::expressions::Column;
 
 use super::aggregate::{Keys, grouping_sets, lower_aggregate, prepare};
 use super::compile::Compiler;
-use super::ttl;
 use crate::operator::group_aggregate::{Aggregate, GroupAggregateFactory, Keeping, keeping};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held};
 use crate::{Error, Result};
 
 /// Lowers an aggregate that is not over windows; `all` are its group expressions.
@@ -70,17 +70,14 @@ fn result_schema(
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
-/// What bounds the state, in words.
+/// What bounds the state.
 fn bound<'a>(
     keys: &[&str],
     aggregates: impl Iterator<Item = (&'a Aggregate, &'a String)>,
     changing: bool,
     ttl: Option<i64>,
-) -> String {
-    let mut parts = vec![match keys {
-        [] => "one row".to_string(),
-        keys => format!("one row per distinct ({})", keys.join(", ")),
-    }];
+) -> Bound {
+    let mut parts = vec![Held::at_most(1, "row").per(keys.iter().copied())];
     for (aggregate, shown) in aggregates {
         let more = match keeping(aggregate, changing) {
             Keeping::Value => continue,
@@ -90,14 +87,11 @@ fn bound<'a>(
                     Some(column) => column.name().to_string(),
                     None => e.to_string(),
                 });
-                let names: Vec<String> = keys.iter().map(ToString::to_string).chain(values).collect();
-                format!("one value per distinct ({})", names.join(", "))
+                Held::at_most(1, "value").per(keys.iter().map(ToString::to_string).chain(values))
             }
-            Keeping::Rows => format!("unbounded: grows with rows of {shown}"),
+            Keeping::Rows => Held::rows(shown),
         };
-        if !parts.contains(&more) {
-            parts.push(more);
-        }
+        parts.push(more);
     }
-    parts.join(", ") + &ttl::shown(ttl)
+    Bound::of(parts.into_iter().map(|part| part.ttl(ttl)))
 }

@@ -14,12 +14,13 @@ use datafusion_physical_expr::expressions::Column;
 
 use super::bounded::{self, Interval, Sides};
 use super::compile::{Compiler, column_index, physical};
-use super::{rank, ttl, windowed};
+use super::{rank, windowed};
 use crate::operator::calc::Calc;
 use crate::operator::interval_join::{IntervalJoinFactory, JoinTime};
 use crate::operator::join::{JoinColumn, JoinFactory, JoinInput, JoinKind};
 use crate::operator::window_join::WindowJoinFactory;
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Count, Held, Lifetime};
 use crate::{Error, Result};
 
 /// A result has at most so many unique keys noted: several joins in a row could multiply them.
@@ -87,7 +88,8 @@ pub(super) fn lower(compiler: &mut Compiler, join: &LogicalJoin, columns: &[usiz
     notes = NodeNotes { detail: notes.detail, changelog: notes.changelog, keys: notes.keys, ..times };
     match bounded {
         Bounded::Window(windows) => {
-            notes.bound = Some("rows of open windows".into());
+            let open = Lifetime::Windows { slices: false, spec: None };
+            notes.bound = Some(Bound::of([Held::rows("both inputs").lives(open)]));
             let clock = windowed::clock(plans[0])?;
             let factory = WindowJoinFactory { join: factory, windows, clock, origin };
             Ok(compiler.operator(factory, inputs.to_vec(), schema, notes))
@@ -377,32 +379,27 @@ fn placed(factory: &JoinFactory, key: &[JoinColumn]) -> Option<Vec<usize>> {
     Some(places)
 }
 
-/// What bounds the state, in words.
-fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> String {
-    let names = |i: usize| {
-        let input = &factory.inputs[i];
-        let names: Vec<&str> = input.keys.iter().map(|k| input.schema.field(*k).name().as_str()).collect();
-        names.join(", ")
-    };
-    let one_row = |i: usize| notes[i].keys.iter().any(Vec::is_empty);
-    let side_names = ["left", "right"];
+/// What bounds the state.
+fn bound(factory: &JoinFactory, notes: [&NodeNotes; 2]) -> Bound {
     let counts = !matches!(factory.kind, JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full)
         && factory.condition.is_none();
     let side = |i: usize| {
-        let name = side_names[i];
-        let what = match (one_row(i), i == 1 && counts) {
-            (true, _) => format!("{name}: one row"),
-            (_, true) if factory.inputs[1].keys.is_empty() => format!("{name}: one count"),
-            (_, true) => format!("unbounded: grows with distinct ({}) of the {name} input", names(1)),
-            _ if unique_on_keys(&factory.inputs[i], notes[i]) => format!("{name}: one row per distinct ({})", names(i)),
-            _ => format!("unbounded: grows with rows of the {name} input"),
+        let (input, notes) = (&factory.inputs[i], notes[i]);
+        let name = ["left", "right"][i];
+        let keys = || input.keys.iter().map(|k| input.schema.field(*k).name());
+        let held = match () {
+            () if notes.keys.iter().any(Vec::is_empty) => Held::at_most(1, "row").of_side(name),
+            () if i == 1 && counts => Held::at_most(1, "count").per(keys()).of_side(name),
+            () if unique_on_keys(input, notes) => Held::at_most(1, "row").per(keys()).of_side(name),
+            () => Held::rows(format!("the {name} input")),
         };
-        format!("{what}{}", ttl::shown(factory.inputs[i].ttl))
+        held.ttl(input.ttl)
     };
-    let (left, right) = (side(0), side(1));
-    let both = ["left", "right"].map(|name| format!("unbounded: grows with rows of the {name} input"));
-    match (left.strip_prefix(&both[0]), right.strip_prefix(&both[1])) {
-        (Some(a), Some(b)) if a == b => format!("unbounded: grows with rows of both inputs{a}"),
-        _ => format!("{left}; {right}"),
+    let [left, right] = [side(0), side(1)];
+    match (&left.count, &right.count) {
+        (Count::Rows(_), Count::Rows(_)) if left.ttl == right.ttl => {
+            Bound::of([Held::rows("both inputs").ttl(left.ttl)])
+        }
+        _ => Bound::of([left, right]),
     }
 }

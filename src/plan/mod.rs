@@ -25,6 +25,7 @@ mod subquery;
 mod table;
 mod temporal;
 mod ttl;
+mod unbounded;
 mod window_tvf;
 mod windowed;
 
@@ -34,4 +35,5 @@ pub use explain::explain;
 pub use match_recognize::{Instant, MatchClauses, MatchNumber, MatchRecognizeNode, Navigate, Over, classifier};
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use ttl::StateTtls;
+pub use unbounded::UnboundedState;
 pub use window_tvf::{SessionTvf, WindowTvf};

@@ -22,10 +22,10 @@ use self::by_time::by_time;
 use self::inputs::Inputs;
 use self::reach::reach_of;
 use super::compile::{Compiler, column_index, physical};
-use super::ttl;
 use crate::operator::calc::Calc;
 use crate::operator::over::{Frame, OverAggregate, OverCall, OverFunction, OverTime, OverUpdating};
 use crate::runtime::circuit::{Changelog, Circuit, NodeId, NodeKind, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// One function of a window, and its column in the result.
@@ -250,7 +250,7 @@ impl Over<'_> {
             windows: Vec::new(),
             // Of a key a row may go from one partition and come in another, which is one update.
             net: before.notes.keys.is_empty(),
-            bound: Some(format!("unbounded: grows with rows of the input{}", ttl::shown(self.ttl))),
+            bound: Some(Bound::of([Held::rows("the input").ttl(self.ttl)])),
             ..before.notes.clone()
         };
         let factory = OverUpdating {
@@ -311,7 +311,7 @@ impl Over<'_> {
     }
 
     /// What bounds the state of rows that go out once, in words.
-    fn bound_by_time(&self, schema: &Schema, time: OverTime, functions: &[OverFunction]) -> String {
+    fn bound_by_time(&self, schema: &Schema, time: OverTime, functions: &[OverFunction]) -> Bound {
         let rows = functions.iter().map(|f| match (&f.call, f.frame) {
             (OverCall::Lag { offset, .. }, _) => *offset,
             (_, Frame::Rows(Some(n))) => n.saturating_add(1),
@@ -321,14 +321,12 @@ impl Over<'_> {
             Frame::Range(Some(ms)) | Frame::Recent(ms) => Some(ms),
             _ => None,
         });
-        let held = match (spans.max(), rows.max().unwrap_or(1)) {
-            (Some(ms), _) => format!("rows of the last {}", ttl::span(ms)),
-            (None, 1) => "one row".to_string(),
-            (None, rows) => format!("{rows} rows"),
+        let held = match spans.max() {
+            Some(ms) => Held::rows("the input").within(ms, "OVER"),
+            None => Held::at_most(u64::try_from(rows.max().unwrap_or(1)).unwrap_or(u64::MAX), "row"),
         };
-        let per =
-            if self.keys.is_empty() { String::new() } else { format!(" per distinct ({})", self.key_names(schema)) };
-        let ahead = if time == OverTime::Arrival { "" } else { ", and rows ahead of the watermark" };
-        format!("{held}{per}{ahead}{}", ttl::shown(self.ttl))
+        let held = held.per(self.keys.iter().map(|k| schema.field(*k).name())).ttl(self.ttl);
+        let ahead = (time != OverTime::Arrival).then(|| Held::rows("the input").lives(Lifetime::Watermark));
+        Bound::of([held].into_iter().chain(ahead))
     }
 }

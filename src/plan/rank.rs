@@ -12,13 +12,14 @@ use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
 use super::over::arrives_in_order;
-use super::{ttl, windowed};
+use super::windowed;
 use crate::Result;
 use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
 use crate::operator::top_n::{Closing, OrderColumn, TopN, check_order};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 
 /// A Top-N in a plan: a filter over `ROW_NUMBER()` that has an upper bound.
 pub(super) struct Ranked<'a> {
@@ -275,7 +276,7 @@ pub(super) fn top_n(
         changelog: if appends { Changelog::Append } else { Changelog::Retract },
         net: is_net(&before.notes, ordered.range, ranked),
         keys: keys(&before.notes, &partition, ordered.range, width, ranked),
-        bound: Some(bound(&wide, &partition, ordered, changing, windows.is_some())),
+        bound: Some(Bound::of([bound(&wide, &partition, ordered, changing, windows.is_some())])),
         ..passed
     };
     let ttl = ordered.ttl;
@@ -446,19 +447,14 @@ pub(super) fn close(notes: &mut NodeNotes, window: (usize, usize)) {
     notes.window_ends.retain(|end| *end == window.1);
 }
 
-fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> String {
-    let per = match partition {
-        [] => String::new(),
-        keys => format!(" per distinct ({})", names(schema, keys)),
+fn bound(schema: &Schema, partition: &[usize], ordered: &Ordered<'_>, changing: bool, windowed: bool) -> Held {
+    let held = match ordered.range.1 {
+        _ if changing => Held::rows("the input"),
+        u64::MAX => Held::rows("the input"),
+        last => Held::at_most(last.max(1), "row").per(partition.iter().map(|c| schema.field(*c).name())),
     };
-    let bound = match ordered.range.1 {
-        _ if changing => "unbounded: grows with the rows of the input".into(),
-        u64::MAX => "unbounded: grows with the rows of the input".into(),
-        0 | 1 => format!("one row{per}"),
-        last => format!("at most {last} rows{per}"),
-    };
-    if windowed {
-        return bound + " of open windows";
+    match windowed {
+        true => held.lives(Lifetime::Windows { slices: false, spec: None }),
+        false => held.ttl(ordered.ttl),
     }
-    bound + &ttl::shown(ordered.ttl)
 }

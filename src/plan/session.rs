@@ -10,13 +10,13 @@ use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
 use super::compile::Compiler;
-use super::ttl;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
-use crate::change::WallClock;
+use crate::change::{TimeSpan, WallClock};
 use crate::operator::session::{SessionAggregateFactory, SessionAssignFactory, SessionSpec};
 use crate::operator::window_aggregate::{Aggregate, WindowOutput};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// Aggregates whose results do not depend on the order of rows, so that those of a session's parts can be put together in any.
@@ -55,7 +55,7 @@ pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId>
         rowtimes,
         windows: vec![(width, width + 1)],
         window_times: vec![width + 2],
-        bound: Some(format!("the rows of open sessions, SESSION(gap={})", ttl::span(tvf.gap))),
+        bound: Some(Bound::of([Held::rows("the input").lives(open(tvf.gap))])),
         ..before.notes.clone()
     };
     let input = Arc::clone(&before.schema);
@@ -89,14 +89,14 @@ pub(super) fn aggregate(
     let keys = key_names(&before, &sessions.keys);
     let calls = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
-    let per = if keys.is_empty() { String::new() } else { format!(" per distinct ({keys})") };
+    let named = sessions.keys.iter().map(|k| before.field(*k).name().clone()).collect::<Vec<_>>();
     let notes = NodeNotes {
         detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, &keys)),
         rowtimes: place(WindowOutput::Time).into_iter().collect(),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
         window_times: place(WindowOutput::Time).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(format!("the open sessions{per}, SESSION(gap={})", ttl::span(*gap))),
+        bound: Some(Bound::of([Held::at_most(1, "session").per(named).lives(open(*gap))])),
         ..NodeNotes::default()
     };
     let out = Arc::clone(&schema);
@@ -166,5 +166,14 @@ fn key_names(schema: &SchemaRef, keys: &[usize]) -> String {
 }
 
 fn detail(gap: i64, time: &Column, keys: &str) -> String {
-    format!("SESSION(gap={}), time={}, keys=[{keys}]", ttl::span(gap), time.name)
+    format!("{}, time={}, keys=[{keys}]", shown(gap), time.name)
+}
+
+fn shown(gap: i64) -> String {
+    format!("SESSION(gap={})", TimeSpan(gap))
+}
+
+/// How long what is kept of a session lives.
+fn open(gap: i64) -> Lifetime {
+    Lifetime::Windows { slices: false, spec: Some(shown(gap)) }
 }

@@ -12,9 +12,9 @@ use datafusion_expr::logical_plan::{Join, Projection};
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore, cast};
 
 use super::compile::Compiler;
-use super::ttl;
 use crate::operator::set_operation::{SetKind, SetOperationFactory};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held};
 
 /// A set operation that counts copies. Both inputs have the same columns, in order and type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
@@ -138,7 +138,7 @@ pub(super) fn lower(compiler: &mut Compiler, node: &SetOperationNode) -> crate::
         detail: if node.kind == SetKind::Intersect { "INTERSECT ALL".into() } else { "EXCEPT ALL".into() },
         changelog,
         keys: left.notes.keys.clone(),
-        bound: Some(format!("unbounded: grows with distinct rows of both inputs{}", ttl::shown(longest))),
+        bound: Some(Bound::of([Held::rows("both inputs").ttl(longest)])),
         ..NodeNotes::default()
     };
     let factory = SetOperationFactory { kind: node.kind, schema: Arc::clone(&schema), ttl };

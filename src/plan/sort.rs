@@ -13,6 +13,7 @@ use crate::operator::limit::Limit;
 use crate::operator::sort::Sort;
 use crate::operator::top_n::check_order;
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// `ORDER BY` by itself.
@@ -35,14 +36,11 @@ pub(super) fn lower(compiler: &mut Compiler, sort: &LogicalSort) -> Result<NodeI
     }
     let width = sort.input.schema().fields().len();
     let schema: SchemaRef = Arc::new(Schema::new(wide.fields().iter().take(width).cloned().collect::<Vec<_>>()));
-    let bound = match rowtime {
-        Some(_) => "rows ahead of the watermark",
-        None => "all rows of the bounded input, until it ends",
-    };
+    let held = Held::rows("the input").lives(if rowtime.is_some() { Lifetime::Watermark } else { Lifetime::End });
     let notes = NodeNotes {
         detail: format!("order=[{}]", shown_order(&wide, &order)),
         keys: before.notes.keys.iter().filter(|k| k.iter().all(|c| *c < width)).cloned().collect(),
-        bound: Some(bound.into()),
+        bound: Some(Bound::of([held])),
         ..match rowtime {
             Some(_) => passed(&before.notes, width),
             None => NodeNotes::default(),
@@ -134,7 +132,7 @@ fn arrived(compiler: &mut Compiler, input: NodeId, (skip, fetch): (u64, Option<u
     let shown = fetch.map_or("all".into(), |f| f.to_string());
     let notes = NodeNotes {
         detail: format!("rows={shown}, offset={skip}"),
-        bound: Some("one count".into()),
+        bound: Some(Bound::of([Held::at_most(1, "count")])),
         ..before.notes.clone()
     };
     compiler.operator(Limit { skip, fetch: fetch.unwrap_or(u64::MAX) }, vec![node], schema, notes)

@@ -7,10 +7,10 @@ use datafusion_common::DFSchema;
 use datafusion_expr::logical_plan::TableScan;
 
 use super::compile::{CompileOptions, Compiler, about_table};
-use super::ttl;
 use crate::connector::{Connector, SourceChangelog, TableDescriptor};
 use crate::operator::normalize::ChangelogNormalize;
 use crate::runtime::circuit::{Changelog, Node, NodeId, NodeKind, NodeNotes, SourceSpec};
+use crate::runtime::{Bound, Held};
 use crate::{Error, Result};
 
 /// A table that is read.
@@ -115,7 +115,7 @@ impl Compiler {
         let state_ttl = self.options.state_ttl;
         let notes = NodeNotes {
             detail: format!("key=[{}]", names.join(", ")),
-            bound: Some(format!("one row per distinct ({}){}", names.join(", "), ttl::shown(state_ttl))),
+            bound: Some(Bound::of([Held::at_most(1, "row").per(names.iter().copied()).ttl(state_ttl)])),
             net: !each_change,
             ..before.notes.clone()
         };

@@ -10,10 +10,11 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::as_of::{TemporalJoin, rowtime_of};
 use super::compile::Compiler;
-use super::{join, rank, scan, ttl};
+use super::{join, rank, scan};
 use crate::operator::join::JoinKind;
 use crate::operator::temporal_join::{TemporalInput, TemporalJoinFactory};
 use crate::runtime::circuit::{Changelog, Node, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// A join as of a time that gives some columns of its plan's schema. What kind of time it is, the notes of the left side say.
@@ -245,12 +246,17 @@ fn result_notes(
     }
     NodeNotes {
         detail,
-        bound: Some(format!(
-            "left: rows not before the watermark; right: one version per distinct ({}) and versions not before the \
-             watermark{}",
-            names(versions),
-            ttl::shown(factory.ttl)
-        )),
+        bound: Some(bound(factory)),
         ..left.notes.carried(|column| (0..columns.len()).filter(|at| columns[*at] == column).collect())
     }
+}
+
+/// What bounds the state: rows wait until no version of their time can come, and of each key's versions only the last can be
+/// asked for once the watermark is past it.
+fn bound(factory: &TemporalJoinFactory) -> Bound {
+    let [_, versions] = &factory.inputs;
+    let keys = versions.keys.iter().map(|k| versions.schema.field(*k).name());
+    let last = Held::at_most(1, "version").per(keys).of_side("right").ttl(factory.ttl);
+    let later = Held::rows("versions").of_side("right").lives(Lifetime::Watermark).ttl(factory.ttl);
+    Bound::of([Held::rows("the left input").of_side("left").lives(Lifetime::Watermark), last, later])
 }

@@ -1,4 +1,4 @@
-//! Spans of time, and state time-to-live.
+//! State time-to-live.
 
 use std::collections::BTreeMap;
 
@@ -19,23 +19,6 @@ impl Compiler {
         let hinted = first.filter(|name| relations.all(|r| r == *name)).and_then(|name| self.state_ttls.get(name));
         hinted.copied().unwrap_or(self.options.state_ttl)
     }
-}
-
-/// What a bound says of a time-to-live in milliseconds: `, state TTL 1 h 30 min`.
-pub(super) fn shown(ttl: Option<i64>) -> String {
-    ttl.map_or_else(String::new, |millis| format!(", state TTL {}", span(millis)))
-}
-
-/// A span in milliseconds as text: `1 h 30 min`.
-pub(super) fn span(millis: i64) -> String {
-    let (mut rest, mut parts) = (millis, Vec::new());
-    for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1)] {
-        if rest / length > 0 {
-            parts.push(format!("{} {unit}", rest / length));
-            rest %= length;
-        }
-    }
-    if parts.is_empty() { "0 ms".into() } else { parts.join(" ") }
 }
 
 #[cfg(test)]
@@ -62,12 +45,5 @@ mod tests {
         assert_eq!(ttl(scan("c").alias("a").unwrap()), Some(7));
         let b = Arc::new(scan("b").build().unwrap());
         assert_eq!(ttl(scan("a").cross_join(b.as_ref().clone()).unwrap()), Some(5));
-    }
-
-    #[test]
-    fn spans_are_shown_in_their_units() {
-        assert_eq!(shown(None), "");
-        assert_eq!(shown(Some(5_400_000)), ", state TTL 1 h 30 min");
-        assert_eq!(shown(Some(86_400_001)), ", state TTL 1 d 1 ms");
     }
 }

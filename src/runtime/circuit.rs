@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::bound::Bound;
 use crate::change::StepClock;
 use crate::connector::{Connector, TableDescriptor};
 use crate::operator::Factory;
@@ -22,6 +23,8 @@ pub struct Circuit {
     pub sources: Vec<SourceSpec>,
     /// Where changes go out, as [`NodeKind::Sink`] counts them.
     pub sinks: Vec<SinkSpec>,
+    /// What whoever runs it should know, in sentences.
+    pub warnings: Vec<String>,
     /// What functions such as `CURRENT_TIMESTAMP` read; set to the step's time before each step.
     pub clock: StepClock,
 }
@@ -75,7 +78,7 @@ pub struct NodeNotes {
     /// Whether its changes are net by step: of one of `keys` at most one change, and never to an equal row.
     pub net: bool,
     /// What bounds its state; `None` for operators without state.
-    pub bound: Option<String>,
+    pub bound: Option<Bound>,
 }
 
 impl NodeNotes {

@@ -96,13 +96,14 @@ impl Driver {
         let mut states = vec![SourceState::Active; self.ports.len()];
         let mut since_report = Stopwatch::start();
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
+        self.clock.on_move(waker.clone());
         loop {
             let taken = match self.control.get() {
                 CANCEL => return Ok(JobEnd::Cancelled),
                 DRAIN => self.drain(&mut states)?,
                 _ => self.take(&waker, &mut states)?,
             };
-            if !taken.news && !self.ports.is_empty() {
+            if !taken.news && !self.ports.is_empty() && !self.timer_is_due() {
                 self.rest(&mut since_report)?;
                 continue;
             }
@@ -122,6 +123,11 @@ impl Driver {
         Ok(JobEnd::Finished)
     }
 
+    /// Whether the clock has reached what an operator waits for.
+    fn timer_is_due(&self) -> bool {
+        self.executor.next_timer().is_some_and(|at| at <= self.clock.now_millis())
+    }
+
     /// Nothing to do: lets held-back output go, and waits for a wake-up.
     fn rest(&mut self, since_report: &mut Stopwatch) -> Result<()> {
         let tick = since_report.elapsed() > REPORT_EVERY;
@@ -130,8 +136,10 @@ impl Driver {
             *since_report = Stopwatch::start();
             self.executor.report()?;
         }
-        let timeout = self.idle_timeout.unwrap_or(REST).clamp(Duration::from_millis(1), REST);
-        std::thread::park_timeout(timeout);
+        let timer = self.executor.next_timer().map(|at| at.saturating_sub(self.clock.now_millis()));
+        let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+        let timeout = self.idle_timeout.into_iter().chain(timer).min().unwrap_or(REST);
+        std::thread::park_timeout(timeout.clamp(Duration::from_millis(1), REST));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use super::circuit::{Changelog, Circuit, Node, NodeKind};
 use super::exchange::GONE;
 use super::metrics::Metrics;
-use super::worker::{CircuitTime, Worker, WorkerState};
+use super::worker::{CircuitTime, Stepped, Worker, WorkerState};
 use crate::change::{ChangeBatch, RowKind, Watermark};
 use crate::operator::watermark::WatermarkAssigner;
 use crate::state::place;
@@ -71,6 +71,8 @@ pub struct Executor {
     /// The watermark that each node has given so far.
     watermarks: Vec<Watermark>,
     team: Team,
+    /// When an operator wants a step even if no rows come.
+    next_timer: Option<i64>,
     metrics: Arc<Metrics>,
     /// After an error the operators may be half-way through a step: nothing more is to be had of them.
     failed: Option<Error>,
@@ -95,7 +97,7 @@ enum Order {
 }
 
 enum Reply {
-    Step(Result<Vec<Vec<ChangeBatch>>>),
+    Step(Result<Stepped>),
     Done(Result<()>),
     Snapshot(Result<WorkerState>),
 }
@@ -124,7 +126,7 @@ impl Executor {
                 appends[i] = node.notes.changelog == Changelog::Append;
             }
         }
-        Ok(Self { circuit, assigners, appends, watermarks, team, metrics, failed: None })
+        Ok(Self { circuit, assigners, appends, watermarks, team, next_timer: None, metrics, failed: None })
     }
 
     /// The circuit.
@@ -170,11 +172,12 @@ impl Executor {
         self.advance(&input.sources);
         let time =
             Arc::new(CircuitTime { watermarks: self.watermarks.clone(), processing_time: input.processing_time });
-        let sinks = match &mut self.team {
+        let stepped = match &mut self.team {
             Team::Here(worker) => worker.step(batches, &time)?,
             Team::Threads(threads) => step_threads(threads, batches, &time, self.circuit.sinks.len())?,
         };
-        Ok(StepOutput { sinks })
+        self.next_timer = stepped.next_timer;
+        Ok(StepOutput { sinks: stepped.sinks })
     }
 
     /// Holds a source to what it said when the circuit was planned: operators rely on it.
@@ -213,6 +216,12 @@ impl Executor {
             self.watermarks[id] = self.watermarks[id].max(reached);
             self.metrics.watermark(id, self.watermarks[id]);
         }
+    }
+
+    /// The processing time, in milliseconds since the epoch, at which a step is wanted even if no rows come: windows and
+    /// intervals of processing time end then. `None` where nothing waits for the clock.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.next_timer
     }
 
     /// Where a source's watermark stands.
@@ -264,6 +273,8 @@ impl Executor {
             return Err(Error::internal("the snapshot is of another circuit"));
         }
         self.watermarks = snapshot.nodes;
+        // What the operators wait for is known after the first step.
+        self.next_timer = Some(i64::MIN);
         for (assigner, watermark) in self.assigners.iter_mut().zip(snapshot.sources) {
             if let Some(assigner) = assigner {
                 assigner.restore(watermark);
@@ -364,7 +375,7 @@ fn step_threads(
     batches: Vec<Vec<ChangeBatch>>,
     time: &Arc<CircuitTime>,
     sinks: usize,
-) -> Result<Vec<Vec<ChangeBatch>>> {
+) -> Result<Stepped> {
     let mut shares: Vec<Vec<Vec<ChangeBatch>>> = vec![Vec::new(); threads.len()];
     for source in batches {
         for (share, batches) in shares.iter_mut().zip(divide(source, threads.len())) {
@@ -374,10 +385,11 @@ fn step_threads(
     for (thread, share) in threads.iter_mut().zip(shares) {
         thread.send(Order::Step(share, Arc::clone(time)))?;
     }
-    let replies: Vec<Result<Vec<Vec<ChangeBatch>>>> = threads.iter_mut().map(Thread::stepped).collect();
-    let mut joined = vec![Vec::new(); sinks];
-    for outputs in first_cause(replies)? {
-        joined.iter_mut().zip(outputs).for_each(|(j, o)| j.extend(o));
+    let replies: Vec<Result<Stepped>> = threads.iter_mut().map(Thread::stepped).collect();
+    let mut joined = Stepped { sinks: vec![Vec::new(); sinks], next_timer: None };
+    for stepped in first_cause(replies)? {
+        joined.sinks.iter_mut().zip(stepped.sinks).for_each(|(j, o)| j.extend(o));
+        joined.next_timer = joined.next_timer.into_iter().chain(stepped.next_timer).min();
     }
     Ok(joined)
 }
@@ -417,7 +429,7 @@ impl Thread {
         self.replies.recv().map_err(|_| Error::internal(GONE))
     }
 
-    fn stepped(&mut self) -> Result<Vec<Vec<ChangeBatch>>> {
+    fn stepped(&mut self) -> Result<Stepped> {
         match self.receive()? {
             Reply::Step(outputs) => outputs,
             _ => Err(Error::internal("a worker's reply to another order")),

@@ -3,6 +3,7 @@
 //! A [`Circuit`] is a description. An [`Executor`] steps it, deterministically, in the caller's thread: hand it batches and
 //! the time, and take the changes. A job's driver does that with what real sources bring.
 
+mod bound;
 pub mod circuit;
 pub mod clock;
 mod driver;
@@ -14,6 +15,7 @@ mod outlet;
 mod port;
 mod worker;
 
+pub use bound::{Bound, Count, Held, Lifetime};
 pub use circuit::Circuit;
 pub use driver::JobEnd;
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput};

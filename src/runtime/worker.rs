@@ -36,6 +36,15 @@ pub(super) struct Worker {
     metrics: Arc<Metrics>,
 }
 
+/// What a step of one worker came to.
+#[derive(Debug)]
+pub(super) struct Stepped {
+    /// The changes by sink.
+    pub sinks: Vec<Vec<ChangeBatch>>,
+    /// See [`Worker::next_timer`].
+    pub next_timer: Option<i64>,
+}
+
 /// The state of one worker, by node.
 pub(super) type WorkerState = Vec<Vec<StateTable>>;
 
@@ -74,8 +83,13 @@ impl Worker {
         (0..workers).map(build).collect()
     }
 
+    /// The earliest processing time at which one of the operators wants a step.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.operators.iter().flatten().filter_map(|o| o.next_timer()).min()
+    }
+
     /// Runs every operator once. `sources` holds the step's batches by source; gives the changes by sink.
-    pub fn step(&mut self, mut sources: Vec<Vec<ChangeBatch>>, time: &CircuitTime) -> Result<Vec<Vec<ChangeBatch>>> {
+    pub fn step(&mut self, mut sources: Vec<Vec<ChangeBatch>>, time: &CircuitTime) -> Result<Stepped> {
         let circuit = Arc::clone(&self.circuit);
         let mut edges: Vec<Edge> = self.readers.iter().map(|r| Edge { batches: Vec::new(), readers: *r }).collect();
         let mut sinks = vec![Vec::new(); circuit.sinks.len()];
@@ -101,7 +115,7 @@ impl Worker {
             let rows_out = count(edges[id].batches.iter());
             self.metrics.node(id, rows_in, rows_out, watch.lap());
         }
-        Ok(sinks)
+        Ok(Stepped { sinks, next_timer: self.next_timer() })
     }
 
     /// Runs one operator; a panic in it becomes an error.

@@ -38,6 +38,7 @@ impl Session {
         let options = CompileOptions {
             state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
             cdc_events_duplicate: settings.cdc_events_duplicate(),
+            unbounded: settings.unbounded_state(),
         };
         let circuit = with_large_stack(|| compile(queries, options));
         let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;

@@ -16,6 +16,10 @@ pub(crate) fn locate_refusal(error: Error, statement: &Located) -> Error {
             }
             None => place.error_at_start(format!("not supported: {message}")),
         },
+        Error::Unbounded { sql, message } => {
+            let sql = as_written(&sql, &statement.text);
+            place.error_about(sql, format!("refused: {message}"))
+        }
         Error::Execution(message) => place.error_at_start(message),
         Error::Option(message) => match message.strip_prefix("table '").and_then(|m| m.split_once('\'')) {
             Some((table, _)) => place.error_about(table, message.clone()),
@@ -31,6 +35,8 @@ fn as_written<'a>(sql: &'a str, text: &str) -> &'a str {
     let alternatives: &[&'static str] = match sql {
         "DISTINCT" => &["DISTINCT", "UNION"],
         "JOIN" => &["JOIN", "INTERSECT", "EXCEPT"],
+        "EXCEPT" => &["EXCEPT", "INTERSECT"],
+        "GROUP BY" => &["GROUP BY", "SELECT"],
         _ => &[],
     };
     alternatives.iter().find(|a| upper.contains(**a)).copied().unwrap_or(sql)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::timezone::Tz;
 
+use crate::plan::UnboundedState;
 use crate::table::options::{nearest, parse_duration};
 
 mod keys;
@@ -31,6 +32,7 @@ impl Settings {
             keys::IDLE_TIMEOUT => check(key, value, "a time span such as '10 s'", duration(value).is_some())?,
             keys::STATE_TTL => check(key, value, "a time span such as '1 h'", duration(value).is_some())?,
             keys::CDC_DUPLICATES => check(key, value, "true or false", boolean(value).is_some())?,
+            keys::UNBOUNDED_STATE => check(key, value, "'allow', 'warn' or 'refuse'", unbounded(value).is_some())?,
             keys::PIPELINE_NAME => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
@@ -84,6 +86,11 @@ impl Settings {
         self.get(keys::CDC_DUPLICATES).and_then(boolean).unwrap_or(false)
     }
 
+    /// `millstream.state.unbounded`: what is done with a query whose state grows without a bound; a warning unless set.
+    pub fn unbounded_state(&self) -> UnboundedState {
+        self.get(keys::UNBOUNDED_STATE).and_then(unbounded).unwrap_or(UnboundedState::Warn)
+    }
+
     /// `pipeline.name`: what the job is to be called.
     pub fn pipeline_name(&self) -> Option<&str> {
         self.get(keys::PIPELINE_NAME)
@@ -112,6 +119,15 @@ fn positive(value: &str) -> Option<usize> {
 
 fn boolean(value: &str) -> Option<bool> {
     value.trim().to_ascii_lowercase().parse().ok()
+}
+
+fn unbounded(value: &str) -> Option<UnboundedState> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "allow" => Some(UnboundedState::Allow),
+        "warn" => Some(UnboundedState::Warn),
+        "refuse" => Some(UnboundedState::Refuse),
+        _ => None,
+    }
 }
 
 fn duration(value: &str) -> Option<Duration> {

@@ -163,7 +163,7 @@ fn rows_in_order_of_time_go_out_once() {
     );
     let text = explained(query, true);
     assert_eq!(text.matches("OverAggregate").count(), 2, "{text}");
-    assert!(text.contains("2 rows per distinct (k), and rows ahead of the watermark"), "{text}");
+    assert!(text.contains("at most 2 rows per distinct (k); rows of the input ahead of the watermark"), "{text}");
     assert!(!text.contains("retract"), "{text}");
 }
 
@@ -197,7 +197,12 @@ fn spans_of_time_bound_the_state() {
         "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '5' SECOND PRECEDING AND CURRENT ROW) FROM t",
         true,
     );
-    assert!(text.contains("rows of the last 5 s per distinct (k), and rows ahead of the watermark"), "{text}");
+    assert!(
+        text.contains(
+            "rows of the input of the last 5 s (OVER) per distinct (k); rows of the input ahead of the watermark"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

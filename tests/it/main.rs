@@ -13,3 +13,4 @@ mod law;
 mod nexmark;
 mod rooms;
 mod scripts;
+mod unbounded;

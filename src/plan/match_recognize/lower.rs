@@ -8,12 +8,13 @@ use datafusion_expr::{Expr, SortExpr};
 use super::condition::{Conditions, is_condition};
 use super::slots::{Read, Rows, SlotList, read};
 use super::{MatchRecognizeNode, ResultColumn};
+use crate::change::TimeSpan;
 use crate::operator::calc::Calc;
 use crate::operator::match_recognize::{Automaton, MatchRecognize, MatchTime, Measures, Navigation, Output};
 use crate::operator::top_n::{OrderColumn, check_order};
 use crate::plan::compile::{Compiler, physical};
-use crate::plan::ttl;
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// MATCH_RECOGNIZE.
@@ -179,12 +180,12 @@ fn detail(node: &MatchRecognizeNode, read: &Schema, keys: &[usize]) -> String {
     let clauses = &node.clauses;
     let mut detail = format!("partition=[{}], variables=[{}]", names(read, keys), clauses.names.join(", "));
     if let Some(within) = clauses.within {
-        detail.push_str(&format!(", within={}", ttl::span(within)));
+        detail.push_str(&format!(", within={}", TimeSpan(within)));
     }
     detail
 }
 
-/// What bounds the state, in words.
+/// What bounds the state.
 fn bound(
     node: &MatchRecognizeNode,
     read: &Schema,
@@ -192,22 +193,24 @@ fn bound(
     time: MatchTime,
     numbered: bool,
     before: u64,
-) -> String {
-    let per = if keys.is_empty() { String::new() } else { format!(" per distinct ({})", names(read, keys)) };
-    let mut bound = match (node.clauses.within, node.clauses.pattern.longest()) {
-        (Some(within), Some(rows)) => format!("{rows} rows{per}, none longer than {}", ttl::span(within)),
-        (Some(within), None) => format!("rows of the last {} (WITHIN){per}", ttl::span(within)),
-        (None, Some(rows)) => format!("{rows} rows{per}"),
-        (None, None) => format!("unbounded: grows with rows of partial matches{per}; WITHIN would bound it"),
+) -> Bound {
+    let partial = match (node.clauses.within, node.clauses.pattern.longest()) {
+        (Some(within), Some(rows)) => Held::at_most(rows, "row").within(within, "WITHIN"),
+        (Some(within), None) => Held::rows("the input").within(within, "WITHIN"),
+        (None, Some(rows)) => Held::at_most(rows, "row"),
+        (None, None) => Held::rows("partial matches"),
     };
+    let mut parts = vec![partial];
     if before > 0 {
-        bound.push_str(&format!(", the {before} rows before{per}"));
+        parts.push(Held::at_most(before, "earlier row"));
     }
     if numbered {
-        bound.push_str(&format!(", a count{per}"));
+        parts.push(Held::at_most(1, "count"));
     }
+    let mut parts: Vec<Held> =
+        parts.into_iter().map(|part| part.per(keys.iter().map(|k| read.field(*k).name()))).collect();
     if time != MatchTime::Arrival {
-        bound.push_str(", and rows ahead of the watermark");
+        parts.push(Held::rows("the input").lives(Lifetime::Watermark));
     }
-    bound
+    Bound::of(parts)
 }

@@ -8,7 +8,10 @@ pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
 pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
 pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
 
-const OURS: [&str; 7] = [PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS, STATE_TTL, CDC_DUPLICATES];
+pub(super) const UNBOUNDED_STATE: &str = "millstream.state.unbounded";
+
+const OURS: &[&str] =
+    &[PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS, STATE_TTL, CDC_DUPLICATES, UNBOUNDED_STATE];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.
 pub(super) fn is_flinks(key: &str) -> bool {
@@ -22,7 +25,7 @@ pub(super) fn is_known(key: &str) -> bool {
 
 /// All keys that have a name, for suggestions.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    OURS.into_iter().chain(FLINK)
+    OURS.iter().copied().chain(FLINK)
 }
 
 const FAMILIES: [&str; 19] = [

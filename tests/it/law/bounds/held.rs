@@ -19,8 +19,12 @@ pub fn most(part: &Held, inputs: &[Arc<Input>], watermark: i64, now: i64, ended:
 
 fn of_input(part: &Held, input: &Input, watermark: i64, now: i64, ended: bool) -> u64 {
     let rows = input.rows();
-    let rows: Vec<&Row> = rows.iter().filter(|row| lives(part, row, watermark, now, ended)).collect();
+    let open = sessions(part, &rows, watermark);
+    let lives = |row: &&Row| lives(part, row, watermark, now, ended) || open.contains(&row.time);
+    let rows: Vec<&Row> = rows.iter().filter(lives).collect();
     match &part.count {
+        // What takes a version back is a version too.
+        Count::Rows(of) if of == "versions" => rows.len() as u64,
         Count::Rows(_) => standing(&rows),
         Count::AtMost(_, _) if rows.is_empty() && part.lifetime != Lifetime::Forever => 0,
         Count::AtMost(most, _) if part.keys.is_empty() && !by_slice(part) => *most,
@@ -45,6 +49,25 @@ fn lives(part: &Held, row: &Row, watermark: i64, now: i64, ended: bool) -> bool 
         },
     };
     !untouched && !expired
+}
+
+/// The times of rows in sessions that are open: each is kept as long as the last of them. Whose session it is does not count, so
+/// that there may be more here than there are.
+fn sessions(part: &Held, rows: &[Row], watermark: i64) -> HashSet<Option<i64>> {
+    let Lifetime::Windows { spec: Some(spec), .. } = &part.lifetime else { return HashSet::new() };
+    if !spec.starts_with("SESSION") || !matches!(part.count, Count::Rows(_)) {
+        return HashSet::new();
+    }
+    let mut times: Vec<i64> = rows.iter().filter_map(|row| row.time).collect();
+    times.sort_unstable();
+    let gap = longest(spec);
+    let mut open = HashSet::new();
+    for session in times.chunk_by(|a, b| b - a <= gap) {
+        if session.last().is_some_and(|last| last + gap - 1 > watermark) {
+            open.extend(session.iter().copied().map(Some));
+        }
+    }
+    open
 }
 
 /// Rows that came and have not gone.

@@ -44,7 +44,8 @@ impl Input {
     fn note(&self, batch: &ChangeBatch) {
         let millis = |column: Option<usize>| column.map(|c| rowtime_millis(batch.rows.column(c)).unwrap());
         let times = millis(self.notes.rowtimes.first().copied());
-        let ends = millis(self.notes.windows.first().map(|w| w.1));
+        let end = self.notes.windows.first().map(|w| w.1).or(self.notes.window_ends.first().copied());
+        let ends = millis(end);
         let mut rows = self.rows.lock().unwrap();
         for row in 0..batch.num_rows() {
             let text = |column: &arrow::array::ArrayRef| {
