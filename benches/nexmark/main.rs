@@ -29,6 +29,8 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod measure;
+#[path = "../../examples/nexmark_q14.rs"]
+mod q14;
 mod queries;
 mod report;
 mod streams;
@@ -89,14 +91,15 @@ fn main() {
             .unwrap_or(vec![1, 2]),
         step_batches: value("--step-batches").map_or(STEP_BATCHES, |v| number(v) as usize),
         generate: args.iter().any(|a| a == "--generate"),
-        named: args.iter().filter(|a| a.starts_with('q')).cloned().collect(),
+        named: args.iter().filter(|a| a.starts_with('q') || a.starts_with("pattern")).cloned().collect(),
     };
     if args.iter().any(|a| a == "--scale") { scale(&asked) } else { compare(&asked) }
 }
 
 impl Asked {
     fn names(&self, query: &Query) -> bool {
-        let of = |n: &String| n == query.name || query.name.split('_').next() == Some(n);
+        let of =
+            |n: &String| query.name == n || query.name.strip_prefix(n.as_str()).is_some_and(|r| r.starts_with('_'));
         self.named.iter().any(of)
     }
 }
@@ -209,6 +212,7 @@ fn run_engine(sql: &str, streams: &Arc<Streams>, workers: &str) -> (i64, Metrics
     engine.register_connector(Arc::clone(streams) as _);
     engine.set("parallelism.default", workers).expect("workers");
     engine.set("millstream.step.max-rows", STEP_ROWS).expect("rows of a step");
+    engine.register_scalar(q14::count_char());
     engine.declare(&queries::tables("streams")).expect("tables");
     let (job, mut results) = engine.query(sql).expect("a job");
     let mut rows = 0;
@@ -230,6 +234,7 @@ async fn run_batch(sql: &str, memory: &[(&'static str, Arc<[RecordBatch]>)]) -> 
         let table = MemTable::try_new(schema, vec![batches.to_vec()]).expect("a table");
         context.register_table(*name, Arc::new(table)).expect("a name");
     }
+    context.register_udf(q14::count_char());
     let mut stream = context.sql(sql).await.expect("a plan").execute_stream().await.expect("a stream");
     let mut rows = 0;
     while let Some(batch) = futures::StreamExt::next(&mut stream).await {

@@ -242,6 +242,32 @@ pub const QUERIES: &[Query] = &[
         state: State::GrowsByAll,
     },
     Query {
+        name: "q10_log",
+        text: page!("q10"),
+        batch: Some(
+            "SELECT auction, bidder, price, dateTime, extra, to_char(dateTime, '%Y-%m-%d'), to_char(dateTime, '%H:%M') FROM bid",
+        ),
+        wanted: None,
+        reads: &[("bid", &["auction", "bidder", "price", "dateTime", "extra"])],
+        state: State::Flat,
+    },
+    Query {
+        name: "q11_user_sessions",
+        text: page!("q11"),
+        batch: Some(
+            "SELECT bidder, COUNT(*), arrow_cast(MIN(ms), 'Timestamp(Millisecond, None)'),
+                    arrow_cast(MAX(ms) + 10000, 'Timestamp(Millisecond, None)')
+             FROM (SELECT bidder, ms, SUM(begins) OVER (PARTITION BY bidder ORDER BY ms) AS session
+                   FROM (SELECT bidder, ms,
+                           CASE WHEN ms - LAG(ms) OVER (PARTITION BY bidder ORDER BY ms) <= 10000 THEN 0 ELSE 1 END AS begins
+                         FROM (SELECT bidder, arrow_cast(dateTime, 'Int64') AS ms FROM bid)))
+             GROUP BY bidder, session",
+        ),
+        wanted: Some(300.0),
+        reads: &[("bid", &["bidder", "dateTime"])],
+        state: State::Grows,
+    },
+    Query {
         name: "q12_tumble_by_bidder",
         text: "SELECT bidder, COUNT(*) AS bid_count, window_start, window_end
                FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
@@ -263,12 +289,15 @@ pub const QUERIES: &[Query] = &[
     },
     Query {
         name: "q14_calculation",
-        text: "SELECT auction, bidder, 0.908 * price AS price,
-                 CASE WHEN HOUR(`dateTime`) >= 8 AND HOUR(`dateTime`) <= 18 THEN 'dayTime'
-                      WHEN HOUR(`dateTime`) <= 6 OR HOUR(`dateTime`) >= 20 THEN 'nightTime' ELSE 'otherTime' END AS bidTimeType,
-                 `dateTime`, extra, CHAR_LENGTH(extra) - CHAR_LENGTH(REPLACE(extra, 'c', '')) AS c_counts
-               FROM bid WHERE 0.908 * price > 1000000 AND 0.908 * price < 50000000",
-        batch: None,
+        text: super::q14::QUERY,
+        batch: Some(
+            "SELECT auction, bidder, CAST(0.908 AS DECIMAL(3, 3)) * price,
+               CASE WHEN date_part('hour', dateTime) BETWEEN 8 AND 18 THEN 'dayTime'
+                    WHEN date_part('hour', dateTime) <= 6 OR date_part('hour', dateTime) >= 20 THEN 'nightTime'
+                    ELSE 'otherTime' END,
+               dateTime, extra, count_char(extra, 'c')
+             FROM bid WHERE CAST(0.908 AS DECIMAL(3, 3)) * price > 1000000 AND CAST(0.908 AS DECIMAL(3, 3)) * price < 50000000",
+        ),
         wanted: Some(100.0),
         reads: &[("bid", &["auction", "bidder", "price", "dateTime", "extra"])],
         state: State::Flat,
@@ -357,7 +386,14 @@ pub const QUERIES: &[Query] = &[
                FROM bid
                WHERE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) IS NOT NULL
                   OR LOWER(channel) IN ('apple', 'google', 'facebook', 'baidu')",
-        batch: None,
+        batch: Some(
+            "SELECT auction, bidder, price, channel,
+               CASE lower(channel) WHEN 'apple' THEN '0' WHEN 'google' THEN '1' WHEN 'facebook' THEN '2' WHEN 'baidu' THEN '3'
+                    ELSE regexp_replace(url, '^.*&channel_id=([^&]*).*$', '\\1') END
+             FROM bid
+             WHERE regexp_like(url, '(&|^)channel_id=')
+                OR lower(channel) IN ('apple', 'google', 'facebook', 'baidu')",
+        ),
         wanted: Some(500.0),
         reads: &[("bid", &["auction", "bidder", "price", "channel", "url", "dateTime"])],
         state: State::Flat,
@@ -391,5 +427,37 @@ pub const QUERIES: &[Query] = &[
             ("bid", &["bidder", "price", "channel", "url", "dateTime", "extra"]),
         ],
         state: State::GrowsByAll,
+    },
+    Query {
+        name: "pattern_q0_falls_and_rises",
+        text: page!("pattern_q0"),
+        batch: None,
+        wanted: Some(800.0),
+        reads: &[("bid", &["auction", "bidder", "price", "dateTime"])],
+        state: State::Grows,
+    },
+    Query {
+        name: "pattern_q1_average",
+        text: page!("pattern_q1"),
+        batch: None,
+        wanted: Some(800.0),
+        reads: &[("bid", &["auction", "bidder", "price", "dateTime"])],
+        state: State::Grows,
+    },
+    Query {
+        name: "pattern_q2_average_from_each",
+        text: page!("pattern_q2"),
+        batch: None,
+        wanted: None,
+        reads: &[("bid", &["auction", "bidder", "price", "dateTime"])],
+        state: State::Grows,
+    },
+    Query {
+        name: "pattern_q3_price_drop",
+        text: page!("pattern_q3"),
+        batch: None,
+        wanted: Some(1000.0),
+        reads: &[("bid", &["auction", "bidder", "price", "dateTime"])],
+        state: State::Grows,
     },
 ];

@@ -1,5 +1,5 @@
--- Nexmark q14, calculation: a filter, decimals, a CASE over the hour, and characters counted. The public query counts
--- with a function of its own in Java; this one with functions that are there.
+-- Nexmark q14, calculation: a filter, decimals, a CASE over the hour, and characters counted. The public query counts with a
+-- function of its own in Java; here functions that are there do it, and `examples/nexmark_q14.rs` has that one in Rust.
 -- Expected: somewhat more than one bid in four.
 CREATE TABLE nexmark (
   event_type INT,
@@ -19,7 +19,7 @@ CREATE TABLE nexmark (
   'next-event.rate' = '10000'
 );
 
-CREATE VIEW bids AS
+CREATE VIEW bid AS
 SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.channel AS channel, bid.url AS url,
        `dateTime`, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;
@@ -37,5 +37,5 @@ SELECT auction, bidder, 0.908 * price AS price,
        END AS bidTimeType,
        `dateTime`, extra,
        CHAR_LENGTH(extra) - CHAR_LENGTH(REPLACE(extra, 'c', '')) AS c_counts
-FROM bids
+FROM bid
 WHERE 0.908 * price > 1000000 AND 0.908 * price < 50000000;

@@ -12,12 +12,13 @@
 
 pub mod calc;
 pub mod deduplicate;
+pub mod each_change;
 pub mod expand;
 pub mod group_aggregate;
 mod grouped;
 pub mod interval_join;
 pub mod join;
-mod late;
+pub mod late;
 pub mod limit;
 pub mod match_recognize;
 pub mod net;
@@ -40,6 +41,7 @@ pub mod window_join;
 
 use std::sync::Arc;
 
+use self::late::LateRows;
 use crate::Result;
 use crate::change::{ChangeBatch, Watermark};
 use crate::state::StateTable;
@@ -96,6 +98,12 @@ pub trait Operator: Send {
     /// an interval of processing time ends. Asked for after each step; `None` when it waits for rows alone. At the step
     /// that comes then, or at any later one, `advance` does what is due.
     fn next_timer(&self) -> Option<i64> {
+        None
+    }
+
+    /// Where it notes the rows that it drops because they are late; `None` if it never drops any. After each step the rows
+    /// are taken from there, if a sink of the user's takes them.
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
         None
     }
 

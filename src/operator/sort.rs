@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Arra
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 
-use super::late::{in_order, sorted};
+use super::late::{Late, LateRows, in_order, sorted};
 use super::top_n::frozen::{WEIGHT, split_columns, with_columns};
 use super::top_n::{Encoder, OrderColumn};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
@@ -44,7 +44,7 @@ impl OperatorFactory for Sort {
                 queue: BinaryHeap::new(),
                 reached: i64::MIN,
                 fired: i64::MIN,
-                late_rows: 0,
+                late: LateRows::default(),
                 pending: Vec::new(),
             }),
             None => Box::new(AtEnd { sorter, rows: Multiset::new(Arc::clone(&self.input)) }),
@@ -89,7 +89,7 @@ struct InTime {
     reached: i64,
     /// The greatest time of these.
     fired: i64,
-    late_rows: u64,
+    late: LateRows,
     /// The step's batches.
     pending: Vec<ChangeBatch>,
 }
@@ -137,17 +137,18 @@ impl InTime {
     /// Adds rows of which some are behind the watermark: each sees what had gone out before it.
     fn add_with_late_rows(&mut self, rows: &RecordBatch, watermarks: &Int64Array, due: &mut Vec<u32>) -> Result<()> {
         let times = self.times(rows)?;
-        let mut kept: Vec<u32> = Vec::new();
+        let (mut kept, mut late) = (Vec::new(), Vec::new());
         let first = self.rows.ids();
         for (row, (time, watermark)) in (0u32..).zip(times.values().iter().zip(watermarks.values())) {
             self.reach(*watermark, due);
             if *time <= self.fired {
-                self.late_rows += 1;
+                late.push(Late { row, time: *time, watermark: *watermark });
                 continue;
             }
             self.queue.push(Reverse((*time, first + kept.len() as u32)));
             kept.push(row);
         }
+        self.late.dropped(rows, None, &late)?;
         self.rows.append(&take_rows(rows, &UInt32Array::from(kept))?)?;
         Ok(())
     }
@@ -223,9 +224,13 @@ impl Operator for InTime {
         Ok(())
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         let state_bytes = (self.rows.bytes() + self.queue.capacity() * 16) as u64;
-        OperatorStats { state_rows: self.rows.len() as u64, state_bytes, late_rows: self.late_rows }
+        OperatorStats { state_rows: self.rows.len() as u64, state_bytes, late_rows: self.late.count() }
     }
 }
 

@@ -27,6 +27,9 @@ pub struct WatermarkStrategy {
     pub rowtime: Arc<dyn PhysicalExpr>,
     /// The watermark that a row brings.
     pub rule: WatermarkRule,
+    /// Whether every row is given the watermark before it, and not only where one is late: asked for where windows count
+    /// rows that go again, which may be older than the rows that take them away.
+    pub every_row: bool,
 }
 
 impl WatermarkStrategy {
@@ -96,7 +99,7 @@ impl WatermarkAssigner {
             WatermarkRule::Delay(delay) => {
                 let (Some(first), Some(last)) = (min(&rowtimes), max(&rowtimes)) else { return Ok(()) };
                 let reached = self.current.max(last.saturating_sub(*delay));
-                if first.saturating_sub(1) > reached {
+                if first.saturating_sub(1) > reached && !self.strategy.every_row {
                     self.current = reached;
                     return Ok(());
                 }
@@ -125,7 +128,8 @@ impl WatermarkAssigner {
         Ok(())
     }
 
-    /// Goes through the rows one by one. `None` when all of them are more than a millisecond past the watermark before them.
+    /// Goes through the rows one by one. `None` when all of them are more than a millisecond past the watermark before them,
+    /// unless every row is asked for.
     fn follow(&mut self, rowtimes: &[i64], marks: impl Iterator<Item = i64>) -> Option<Int64Array> {
         let mut late = false;
         let mut before = Vec::with_capacity(rowtimes.len());
@@ -134,7 +138,7 @@ impl WatermarkAssigner {
             before.push(self.current);
             self.current = self.current.max(mark);
         }
-        late.then(|| Int64Array::from(before))
+        (late || self.strategy.every_row).then(|| Int64Array::from(before))
     }
 }
 

@@ -13,7 +13,7 @@ use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::compile::{Compiler, column_index, physical};
 use super::windowed::{self, WindowColumn, Windows};
-use super::{group, session};
+use super::{group, session, windowed_changes};
 use crate::change::WallClock;
 use crate::operator::calc::Calc;
 use crate::operator::expand::{Expand, GroupingSet};
@@ -23,12 +23,12 @@ use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// What an aggregate reads and where its windows come from.
-struct Input {
+pub(super) struct Input {
     node: NodeId,
     schema: Arc<DFSchema>,
-    windows: WindowSource,
-    clock: WallClock,
-    detail: String,
+    pub(super) windows: WindowSource,
+    pub(super) clock: WallClock,
+    pub(super) detail: String,
 }
 
 /// The group expressions of an aggregate, told apart.
@@ -44,14 +44,11 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
     if let Some(node) = session::aggregate(compiler, aggregate, &all)? {
         return Ok(node);
     }
-    let found = match by_slices(compiler, aggregate, &all)? {
-        Some(found) => Some(found),
-        None => by_columns(compiler, aggregate, &all)?,
-    };
-    let Some((input, keys)) = found else { return group::lower(compiler, aggregate, all) };
-    if compiler.circuit.node(input.node).notes.changelog != Changelog::Append {
-        return Err(Error::Unsupported("GROUP BY: windows over changing input are not planned yet".into()));
+    let mut found = input(compiler, aggregate, &all)?;
+    if found.as_ref().is_some_and(|(input, _)| changes(compiler, input.node)) {
+        found = compiler.for_each_change(|compiler| input(compiler, aggregate, &all))?;
     }
+    let Some((input, keys)) = found else { return group::lower(compiler, aggregate, all) };
     let sets = grouping_sets(&aggregate.group_expr, &keys)?;
     let prepared = prepare(compiler, input.node, &input.schema, &keys, sets.as_deref())?;
     let aggregates =
@@ -61,6 +58,9 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         outputs.push(WindowOutput::Key(prepared.keys.len() - 1));
     }
     outputs.extend((0..aggregates.len()).map(WindowOutput::Aggregate));
+    if changes(compiler, prepared.node) {
+        return windowed_changes::lower(compiler, aggregate, &input, prepared, aggregates, outputs);
+    }
 
     let exchanged = compiler.exchange(prepared.node, prepared.keys.clone());
     let before = Arc::clone(&compiler.circuit.node(exchanged).schema);
@@ -89,6 +89,22 @@ pub(super) fn lower(compiler: &mut Compiler, aggregate: &LogicalAggregate) -> Re
         schema: Arc::clone(&schema),
     };
     Ok(compiler.operator(factory, vec![exchanged], schema, notes))
+}
+
+/// What an aggregate reads, if it is one over windows.
+fn input<'a>(
+    compiler: &mut Compiler,
+    aggregate: &LogicalAggregate,
+    all: &[&'a Expr],
+) -> Result<Option<(Input, Keys<'a>)>> {
+    match by_slices(compiler, aggregate, all)? {
+        Some(found) => Ok(Some(found)),
+        None => by_columns(compiler, aggregate, all),
+    }
+}
+
+fn changes(compiler: &Compiler, node: NodeId) -> bool {
+    compiler.circuit.node(node).notes.changelog != Changelog::Append
 }
 
 /// What bounds the state.

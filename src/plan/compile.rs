@@ -48,7 +48,7 @@ pub struct Query {
 }
 
 /// What holds for all of a circuit's queries.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
     /// `table.exec.state.ttl`: state that no row has touched for so many milliseconds of processing time is let go;
     /// `None` keeps all.
@@ -57,6 +57,8 @@ pub struct CompileOptions {
     pub cdc_events_duplicate: bool,
     /// `millstream.state.unbounded`: what is done where state grows without a bound.
     pub unbounded: UnboundedState,
+    /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
+    pub late_sink: Option<Arc<StreamTable>>,
 }
 
 /// Compiles queries into one circuit. Sub-plans that they share run once, and a table that several read is read once.
@@ -67,7 +69,7 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
     let (plans, rest): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, (q.target, q.state_ttls))).unzip();
     let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
-    let scans = Scans::collect(&plans, narrowed, options)?;
+    let scans = Scans::collect(&plans, narrowed, &options)?;
     let mut compiler = Compiler { options, scans, ..Compiler::default() };
     for (plan, (target, state_ttls)) in plans.iter().zip(rest) {
         if compiler.state_ttls != state_ttls {
@@ -78,9 +80,13 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
         let input = compiler.lower(plan)?;
         compiler.sink(input, target.as_deref())?;
     }
+    if let Some(table) = compiler.options.late_sink.clone() {
+        compiler.late_sink(&table)?;
+    }
     check_tables(&compiler.circuit)?;
-    unbounded::check(&mut compiler.circuit, options.unbounded)?;
-    Ok(compiler.circuit)
+    let mut circuit = compiler.circuit.without_unread();
+    unbounded::check(&mut circuit, compiler.options.unbounded)?;
+    Ok(circuit)
 }
 
 /// Has each connector check the tables that are used, and in which direction, before anything is opened.
@@ -124,19 +130,31 @@ pub(super) struct Compiler {
     pub(super) state_ttls: StateTtls,
     /// Whether sources are to give their changes as they read them.
     pub(super) as_read: bool,
-    /// What the queries with these hints have in common: with whole changes, and with changes as they are read.
-    lowered: [HashMap<LogicalPlan, NodeId>; 2],
+    /// Whether operators are to give every change with the watermark that it came at, not a step's net changes: windows stand
+    /// behind them.
+    pub(super) each_change: bool,
+    /// What the queries with these hints have in common: by whether changes are whole or as they are read, and net or each.
+    lowered: [HashMap<LogicalPlan, NodeId>; 4],
 }
 
 impl Compiler {
     /// The node that gives a plan's rows, its columns in the order of the plan's schema.
     pub(super) fn lower(&mut self, plan: &LogicalPlan) -> Result<NodeId> {
-        if let Some(known) = self.lowered[usize::from(self.as_read)].get(plan) {
+        let mode = usize::from(self.as_read) + 2 * usize::from(self.each_change);
+        if let Some(known) = self.lowered[mode].get(plan) {
             return Ok(*known);
         }
         let node = self.lower_new(plan)?;
-        self.lowered[usize::from(self.as_read)].insert(plan.clone(), node);
+        self.lowered[mode].insert(plan.clone(), node);
         Ok(node)
+    }
+
+    /// Lowers what windows stand on that count changing rows.
+    pub(super) fn for_each_change<T>(&mut self, lower: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.each_change, true);
+        let lowered = lower(self);
+        self.each_change = before;
+        lowered
     }
 
     /// Lowers what is to have each change of its sources as it was read.

@@ -71,7 +71,7 @@ fn result_schema(
 }
 
 /// What bounds the state.
-fn bound<'a>(
+pub(super) fn bound<'a>(
     keys: &[&str],
     aggregates: impl Iterator<Item = (&'a Aggregate, &'a String)>,
     changing: bool,

@@ -28,6 +28,7 @@ mod ttl;
 mod unbounded;
 mod window_tvf;
 mod windowed;
+mod windowed_changes;
 
 pub use as_of::TemporalJoin;
 pub use compile::{CompileOptions, Query, compile};

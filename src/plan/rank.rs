@@ -15,8 +15,10 @@ use super::over::arrives_in_order;
 use super::windowed;
 use crate::Result;
 use crate::change::WallClock;
+use crate::operator::OperatorFactory;
 use crate::operator::calc::Calc;
 use crate::operator::deduplicate::{Deduplicate, Keep};
+use crate::operator::each_change::EachChange;
 use crate::operator::top_n::{Closing, OrderColumn, TopN, check_order};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
 use crate::runtime::{Bound, Held, Lifetime};
@@ -284,7 +286,7 @@ pub(super) fn top_n(
     Ok(match kept {
         Some(keep) => {
             let factory = Deduplicate { partition, keep, input, schema: Arc::clone(&schema), ttl };
-            compiler.operator(factory, vec![node], schema, notes)
+            updating(compiler, factory, node, schema, notes)
         }
         None => {
             let range = ordered.range;
@@ -303,9 +305,24 @@ pub(super) fn top_n(
                 ttl,
                 windows,
             };
-            compiler.operator(factory, vec![node], schema, notes)
+            updating(compiler, factory, node, schema, notes)
         }
     })
+}
+
+/// An operator that gives net changes, or each change where windows stand behind it.
+fn updating(
+    compiler: &mut Compiler,
+    factory: impl OperatorFactory + 'static,
+    input: NodeId,
+    schema: SchemaRef,
+    notes: NodeNotes,
+) -> NodeId {
+    if !compiler.each_change || notes.changelog == Changelog::Append {
+        return compiler.operator(factory, vec![input], schema, notes);
+    }
+    let notes = NodeNotes { net: false, ..notes };
+    compiler.operator(EachChange(Arc::new(factory)), vec![input], schema, notes)
 }
 
 /// Rows with all columns that divide and order them.

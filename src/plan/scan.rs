@@ -110,7 +110,7 @@ fn column_expr(table: &StreamTable, column: usize) -> Expr {
 
 impl Scans {
     /// Goes through all plans.
-    pub fn collect(plans: &[LogicalPlan], narrowed: Narrowed, options: CompileOptions) -> Result<Self> {
+    pub fn collect(plans: &[LogicalPlan], narrowed: Narrowed, options: &CompileOptions) -> Result<Self> {
         let mut columns: HashMap<usize, BTreeSet<usize>> = HashMap::new();
         for_each_scan(plans, |scan| {
             let table = table_of(scan)?;
@@ -185,7 +185,7 @@ fn strategy(table: &StreamTable, watermark: &TableWatermark, projection: &Schema
         None => WatermarkRule::Expression(physical(&watermark.expr, &schema)?),
     };
     let column = table.schema.field(watermark.column).name().clone();
-    Ok(WatermarkStrategy { column, rowtime: physical(&rowtime, &schema)?, rule })
+    Ok(WatermarkStrategy { column, rowtime: physical(&rowtime, &schema)?, rule, every_row: false })
 }
 
 /// The milliseconds that a watermark stays behind its rowtime, where that is a constant.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::compile::{Compiler, about_table};
 use super::table::StreamTable;
 use crate::connector::{SinkChangelog, TableDescriptor};
 use crate::operator::net::NetChanges;
 use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec};
+use crate::runtime::late::LateColumn;
 use crate::{Error, Result};
 
 impl Compiler {
@@ -45,6 +46,31 @@ impl Compiler {
         let kind = NodeKind::Sink(self.circuit.sinks.len() - 1);
         self.circuit.add(Node { kind, inputs: vec![input], schema, notes });
         Ok(())
+    }
+
+    /// Writes the rows that operators drop as late to a table of the user's.
+    ///
+    /// # Errors
+    /// When the table has a column that tells nothing of a late row.
+    pub(super) fn late_sink(&mut self, table: &StreamTable) -> Result<()> {
+        let schema = sink_schema(table);
+        let column = |field: &FieldRef| {
+            let known = LateColumn::ALL.into_iter().find(|c| c.name() == field.name());
+            known.filter(|c| c.fits(field.data_type())).ok_or_else(|| {
+                let all = LateColumn::ALL.map(|c| format!("{} {}", c.name(), c.types())).join(", ");
+                let name = &table.descriptor.name;
+                Error::Option(format!(
+                    "table '{name}' cannot take late rows: its column '{}' of type {} is none of {all}",
+                    field.name(),
+                    field.data_type()
+                ))
+            })
+        };
+        let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+        let notes = NodeNotes { detail: "what all operators drop as late".into(), net: true, ..NodeNotes::default() };
+        let kind = NodeKind::Late(columns);
+        let late = self.circuit.add(Node { kind, inputs: Vec::new(), schema, notes });
+        self.sink(late, Some(table))
     }
 
     /// The net changes of each step, as the sink takes them.

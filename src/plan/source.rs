@@ -39,7 +39,7 @@ fn changelog(table: &TableDescriptor, connector: &dyn Connector) -> Result<Sourc
 pub(super) fn is_normalised(
     table: &TableDescriptor,
     connector: &dyn Connector,
-    options: CompileOptions,
+    options: &CompileOptions,
 ) -> Result<bool> {
     Ok(match changelog(table, connector)? {
         SourceChangelog::Append => false,
@@ -64,7 +64,7 @@ impl Compiler {
         };
         let each_change = spec.watermark.is_some();
         let node = self.source(spec, rowtime, changes);
-        let normalised = is_normalised(&table, connector.as_ref(), self.options)?;
+        let normalised = is_normalised(&table, connector.as_ref(), &self.options)?;
         let whole = if normalised { None } else { Some(node) };
         self.read.push(Read { table, node, whole, each_change });
         Ok((self.changes_of(self.read.len() - 1)?, schema))

@@ -9,6 +9,7 @@ use crate::change::StepClock;
 use crate::connector::{Connector, TableDescriptor};
 use crate::operator::Factory;
 use crate::operator::watermark::WatermarkStrategy;
+use crate::runtime::late::LateColumn;
 
 /// A node's place in [`Circuit::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +52,8 @@ pub enum NodeKind {
     Operator(Factory),
     /// Sends each row to the worker that its key columns' values belong to; without columns, to the first.
     Exchange(Vec<usize>),
+    /// Gives the rows that operators before it dropped as late in the same step, in these columns.
+    Late(Vec<LateColumn>),
     /// Hands its input to the sink of this number.
     Sink(usize),
 }
@@ -155,12 +158,36 @@ impl Circuit {
         &self.nodes[id.0]
     }
 
+    /// The circuit without nodes whose rows no sink takes.
+    pub fn without_unread(self) -> Self {
+        let mut is_read = vec![false; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate().rev() {
+            is_read[id] |= matches!(node.kind, NodeKind::Sink(_));
+            if is_read[id] {
+                node.inputs.iter().for_each(|i| is_read[i.0] = true);
+            }
+        }
+        let mut places = Vec::with_capacity(self.nodes.len());
+        let mut kept = 0;
+        for read in &is_read {
+            places.push(NodeId(kept));
+            kept += usize::from(*read);
+        }
+        let nodes = self.nodes.into_iter().zip(is_read).filter(|(_, read)| *read);
+        let moved = nodes.map(|(node, _)| {
+            let inputs = node.inputs.iter().map(|i| places[i.0]).collect();
+            Node { inputs, ..node }
+        });
+        Self { nodes: moved.collect(), ..self }
+    }
+
     /// A node's name in `EXPLAIN` and in metrics.
     pub fn name(&self, id: NodeId) -> String {
         match &self.node(id).kind {
             NodeKind::Source(i) => format!("Source({})", self.sources[*i].table.name),
             NodeKind::Operator(factory) => factory.name().to_string(),
             NodeKind::Exchange(_) => "Exchange".to_string(),
+            NodeKind::Late(_) => "LateRows".to_string(),
             NodeKind::Sink(i) => match &self.sinks[*i] {
                 SinkSpec::Table { table, .. } => format!("Sink({})", table.name),
                 SinkSpec::Result => "Result".to_string(),

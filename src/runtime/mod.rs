@@ -10,6 +10,7 @@ mod driver;
 mod exchange;
 mod executor;
 mod job;
+pub mod late;
 mod metrics;
 mod outlet;
 mod port;

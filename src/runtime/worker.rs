@@ -3,11 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+
 use super::circuit::{Circuit, NodeId, NodeKind};
 use super::clock::Stopwatch;
 use super::exchange::Exchange;
+use super::late::{LateColumn, rows_of_table};
 use super::metrics::Metrics;
 use crate::change::{ChangeBatch, Watermark};
+use crate::operator::late::{LateBatch, LateRows};
 use crate::operator::{Operator, StepTime};
 use crate::state::StateTable;
 use crate::{Error, Result};
@@ -30,6 +34,9 @@ pub(super) struct Worker {
     exchanges: Vec<Option<Exchange>>,
     /// How many nodes read each node's output.
     readers: Vec<usize>,
+    /// What has been dropped as late in this step, by node; always empty where no node gives late rows.
+    late: Vec<(NodeId, LateBatch)>,
+    keeps_late: bool,
     /// By node: whether its rows come of several inputs, and so not in the order of arrival. Of these the rows behind the
     /// watermark go last through an exchange: they close windows that the others may belong to.
     joined: Vec<bool>,
@@ -61,13 +68,18 @@ impl Worker {
             .collect();
         let mut readers = vec![0; circuit.nodes.len()];
         circuit.nodes.iter().flat_map(|n| &n.inputs).for_each(|i| readers[i.0] += 1);
+        let keeps_late = circuit.nodes.iter().any(|n| matches!(n.kind, NodeKind::Late(_)));
         let mut joined = Vec::with_capacity(circuit.nodes.len());
         for node in &circuit.nodes {
             joined.push(node.inputs.len() > 1 || node.inputs.iter().any(|i| joined[i.0]));
         }
         let build = |index: usize| {
             let operators = circuit.nodes.iter().map(|node| match &node.kind {
-                NodeKind::Operator(factory) => factory.build().map(Some),
+                NodeKind::Operator(factory) => {
+                    let mut operator = factory.build()?;
+                    operator.late_rows().filter(|_| keeps_late).into_iter().for_each(LateRows::keep);
+                    Ok(Some(operator))
+                }
                 _ => Ok(None),
             });
             Ok(Self {
@@ -76,6 +88,8 @@ impl Worker {
                 operators: operators.collect::<Result<_>>()?,
                 exchanges: meshes.iter_mut().map(|m| m.as_mut().and_then(Iterator::next)).collect(),
                 readers: readers.clone(),
+                late: Vec::new(),
+                keeps_late,
                 joined: joined.clone(),
                 metrics: Arc::clone(metrics),
             })
@@ -110,7 +124,11 @@ impl Worker {
                         edges[id].batches.sort_by_key(|b| b.watermarks.is_some());
                     }
                 }
-                NodeKind::Operator(_) => edges[id].batches = self.run(NodeId(id), inputs, time)?,
+                NodeKind::Operator(_) => {
+                    edges[id].batches = self.run(NodeId(id), inputs, time)?;
+                    self.take_late(NodeId(id));
+                }
+                NodeKind::Late(columns) => edges[id].batches = self.late_rows(columns, &node.schema)?,
             }
             let rows_out = count(edges[id].batches.iter());
             self.metrics.node(id, rows_in, rows_out, watch.lap());
@@ -141,6 +159,18 @@ impl Worker {
             Ok(done) => done,
             Err(panic) => Err(Error::panic(self.circuit.name(id), panic.as_ref())),
         }
+    }
+
+    fn take_late(&mut self, id: NodeId) {
+        let dropped = self.operators[id.0].as_mut().filter(|_| self.keeps_late).and_then(|o| o.late_rows());
+        self.late.extend(dropped.into_iter().flat_map(LateRows::take).map(|late| (id, late)));
+    }
+
+    /// What was dropped as late in this step, in the columns of a table.
+    fn late_rows(&mut self, columns: &[LateColumn], schema: &SchemaRef) -> Result<Vec<ChangeBatch>> {
+        let late = std::mem::take(&mut self.late);
+        let rows = late.iter().map(|(id, l)| rows_of_table(l, (id.0, &self.circuit.name(*id)), columns, schema));
+        rows.collect()
     }
 
     /// Brings what the operators hold into the metrics. Costs more than counting: not for every step.

@@ -1,10 +1,13 @@
 //! From what a statement came to, to the circuit that runs it.
 
+use std::sync::Arc;
+
 use super::ast::Located;
 use super::locate::locate_refusal;
+use super::settings::LATE_SINK;
 use super::stack::with_large_stack;
 use super::{Outcome, PlannedInsert, Session};
-use crate::plan::{CompileOptions, Query, compile};
+use crate::plan::{CompileOptions, Query, StreamTable, compile};
 use crate::runtime::Circuit;
 use crate::{Error, Result};
 
@@ -39,9 +42,15 @@ impl Session {
             state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
             cdc_events_duplicate: settings.cdc_events_duplicate(),
             unbounded: settings.unbounded_state(),
+            late_sink: settings.late_sink().map(|name| self.late_sink(name)).transpose()?,
         };
         let circuit = with_large_stack(|| compile(queries, options));
         let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;
         Ok(Circuit { clock: self.functions().clock().clone(), ..circuit })
+    }
+
+    fn late_sink(&self, name: &str) -> Result<Arc<StreamTable>> {
+        let table = self.table(name);
+        table.ok_or_else(|| Error::Option(format!("'{LATE_SINK}' = '{name}': there is no such table")))
     }
 }

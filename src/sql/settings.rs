@@ -11,6 +11,8 @@ use crate::table::options::{nearest, parse_duration};
 
 mod keys;
 
+pub(crate) use keys::LATE_SINK;
+
 /// The zone of a session that sets none.
 const DEFAULT_ZONE: &str = "UTC";
 
@@ -33,7 +35,7 @@ impl Settings {
             keys::STATE_TTL => check(key, value, "a time span such as '1 h'", duration(value).is_some())?,
             keys::CDC_DUPLICATES => check(key, value, "true or false", boolean(value).is_some())?,
             keys::UNBOUNDED_STATE => check(key, value, "'allow', 'warn' or 'refuse'", unbounded(value).is_some())?,
-            keys::PIPELINE_NAME => None,
+            keys::PIPELINE_NAME | keys::LATE_SINK => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
         };
@@ -89,6 +91,11 @@ impl Settings {
     /// `millstream.state.unbounded`: what is done with a query whose state grows without a bound; a warning unless set.
     pub fn unbounded_state(&self) -> UnboundedState {
         self.get(keys::UNBOUNDED_STATE).and_then(unbounded).unwrap_or(UnboundedState::Warn)
+    }
+
+    /// `millstream.late-rows.sink`: the table that takes late rows, where there is one.
+    pub fn late_sink(&self) -> Option<&str> {
+        self.get(keys::LATE_SINK).map(str::trim).filter(|name| !name.is_empty())
     }
 
     /// `pipeline.name`: what the job is to be called.

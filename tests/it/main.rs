@@ -9,6 +9,7 @@ mod cli;
 mod faults;
 mod flink;
 mod fuzz;
+mod late_rows;
 mod law;
 mod nexmark;
 mod rooms;

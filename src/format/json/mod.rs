@@ -5,6 +5,7 @@
 
 use std::fs::File;
 
+use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 
 use super::records::{RecordReader, RecordWriter};
@@ -89,6 +90,20 @@ impl FileFormat for Json {
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>> {
         Ok(Box::new(RecordWriter::new(file, self.encoder(schema, options)?)))
     }
+}
+
+/// Rows as texts of JSON, an object each.
+///
+/// # Errors
+/// When a column's type has no form as text.
+pub(crate) fn objects(rows: &RecordBatch) -> Result<StringArray> {
+    let mut encoder = encode::JsonEncoder::new(Writing { style: TimeStyle::Sql, plain_decimals: false });
+    let texts = (0..rows.num_rows()).map(|row| {
+        encoder.line.clear();
+        encoder.row(rows, row)?;
+        Ok(Some(encoder.line.clone()))
+    });
+    texts.collect()
 }
 
 fn check_null_keys(options: &Options, key: &str) -> Result<()> {

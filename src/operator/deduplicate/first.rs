@@ -10,6 +10,7 @@ use arrow::datatypes::Int64Type;
 
 use super::{Deduplicate, Keep};
 use crate::change::{ChangeBatch, take_rows};
+use crate::operator::late::{Late, LateRows};
 use crate::operator::top_n::frozen::{WRITTEN, split_columns, touch_restored, with_columns};
 use crate::operator::top_n::placement;
 use crate::operator::{Operator, OperatorStats, StepTime};
@@ -38,7 +39,7 @@ pub(super) struct First {
     pending: Vec<ChangeBatch>,
     /// Keys that are forgotten.
     empty: usize,
-    late_rows: u64,
+    late: LateRows,
     /// Kept between calls for its memory.
     ids: Vec<u32>,
 }
@@ -71,7 +72,7 @@ impl First {
             expiry: Expiry::new(plan.ttl),
             pending: Vec::new(),
             empty: 0,
-            late_rows: 0,
+            late: LateRows::default(),
             ids: Vec::new(),
             plan,
         })
@@ -110,10 +111,10 @@ impl First {
         self.intern(&self.plan.key_columns(rows), rows.num_rows())?;
         let times = self.plan.times(rows, column)?;
         let fresh = self.store.ids();
-        let (mut accepted, mut replaced) = (Vec::new(), Vec::new());
+        let (mut accepted, mut replaced, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for (row, (key, time)) in self.ids.iter().zip(times.values()).enumerate() {
-            if watermarks.is_some_and(|w| *time < w.value(row)) {
-                self.late_rows += 1;
+            if let Some(watermark) = watermarks.map(|w| w.value(row)).filter(|w| time < w) {
+                late.push(Late { row: row as u32, time: *time, watermark });
                 continue;
             }
             let stage = &mut self.stages[*key as usize];
@@ -131,6 +132,7 @@ impl First {
             self.queue.push(Reverse((*time, number, *key)));
             accepted.push(row as u32);
         }
+        self.late.dropped(rows, None, &late)?;
         if !accepted.is_empty() {
             self.store.append(&take_rows(rows, &UInt32Array::from(accepted.clone()))?)?;
         }
@@ -290,9 +292,13 @@ impl Operator for First {
         Ok(())
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         let own = self.stages.capacity() * size_of::<Stage>() + self.queue.capacity() * 16;
         let state_bytes = (self.keys.bytes() + self.store.bytes() + self.expiry.bytes() + own) as u64;
-        OperatorStats { state_rows: self.keys.len() as u64, state_bytes, late_rows: self.late_rows }
+        OperatorStats { state_rows: self.keys.len() as u64, state_bytes, late_rows: self.late.count() }
     }
 }

@@ -18,6 +18,7 @@ mod running;
 mod state;
 mod total;
 mod values;
+mod windowed;
 
 use std::sync::Arc;
 
@@ -29,11 +30,12 @@ use self::accumulate::Rows;
 use self::emit::Change;
 pub use self::layout::{Keeping, keeping};
 use self::layout::{Layout, Setting};
+pub use self::windowed::ChangingWindowAggregate;
 pub use super::grouped::Aggregate;
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::Result;
 use crate::change::ChangeBatch;
-use crate::state::{Expiry, Keys, StateTable, absent_row};
+use crate::state::{Expiry, Keys, Remap, StateTable, absent_row};
 
 /// With fewer dead groups it is not worth while to number the others anew.
 const COMPACT_FROM: usize = 4096;
@@ -57,17 +59,7 @@ pub struct GroupAggregateFactory {
 
 impl OperatorFactory for GroupAggregateFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
-        let setting = Setting { schema: &self.input, changing: self.changing, expires: self.ttl.is_some() };
-        Ok(Box::new(GroupAggregate {
-            keys: Keys::try_new(Arc::new(self.input.project(&self.keys)?))?,
-            layout: Layout::try_new(&self.aggregates, setting)?,
-            rows: Vec::new(),
-            alive: 0,
-            expiry: Expiry::new(self.ttl),
-            touched: Touched::default(),
-            pending: Vec::new(),
-            plan: self.clone(),
-        }))
+        Ok(Box::new(GroupAggregate::try_new(self.clone())?))
     }
 
     fn name(&self) -> &'static str {
@@ -146,7 +138,8 @@ impl Operator for GroupAggregate {
         self.expiry.touch(&touched, time.processing_time);
         self.bury(&touched);
         self.touched.groups = touched;
-        self.compact()
+        self.compact()?;
+        Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
@@ -168,6 +161,20 @@ impl Operator for GroupAggregate {
 }
 
 impl GroupAggregate {
+    fn try_new(plan: GroupAggregateFactory) -> Result<Self> {
+        let setting = Setting { schema: &plan.input, changing: plan.changing, expires: plan.ttl.is_some() };
+        Ok(Self {
+            keys: Keys::try_new(Arc::new(plan.input.project(&plan.keys)?))?,
+            layout: Layout::try_new(&plan.aggregates, setting)?,
+            rows: Vec::new(),
+            alive: 0,
+            expiry: Expiry::new(plan.ttl),
+            touched: Touched::default(),
+            pending: Vec::new(),
+            plan,
+        })
+    }
+
     /// Finds or makes the group of each row, and notes which are touched.
     fn enter(&mut self, batches: &[ChangeBatch]) -> Result<Vec<Vec<u32>>> {
         self.touched.begin();
@@ -275,6 +282,13 @@ impl GroupAggregate {
         self.clear(&dead);
     }
 
+    /// Forgets groups that are there.
+    fn forget(&mut self, groups: &[u32]) {
+        groups.iter().for_each(|g| self.rows[*g as usize] = 0);
+        self.alive -= groups.len();
+        self.clear(groups);
+    }
+
     fn clear(&mut self, groups: &[u32]) {
         if !groups.is_empty() {
             self.layout.accumulators.iter_mut().for_each(|a| a.clear(groups));
@@ -290,17 +304,18 @@ impl GroupAggregate {
     }
 
     /// Numbers the groups anew when most are dead.
-    fn compact(&mut self) -> Result<()> {
+    fn compact(&mut self) -> Result<Option<Remap>> {
         let dead = self.keys.len() - self.alive;
         if dead < COMPACT_FROM || dead < self.alive {
-            return Ok(());
+            return Ok(None);
         }
         let rows = &self.rows;
         let remap = self.keys.retain(|g| rows[g as usize] > 0)?;
         remap.apply(&mut self.rows);
         remap.apply(&mut self.touched.step_of);
         self.expiry.remap(&remap);
-        self.layout.accumulators.iter_mut().try_for_each(|a| a.remap(&remap))
+        self.layout.accumulators.iter_mut().try_for_each(|a| a.remap(&remap))?;
+        Ok(Some(remap))
     }
 }
 

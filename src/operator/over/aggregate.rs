@@ -13,7 +13,7 @@ use super::partition::Partition;
 use super::ties::by_content;
 use super::waiting::Queue;
 use crate::change::{ChangeBatch, rowtime_millis};
-use crate::operator::late::{in_order, sorted};
+use crate::operator::late::{Late, LateRows, in_order, sorted};
 use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::state::{Expiry, Keys, StateTable};
 use crate::{Error, Result};
@@ -85,7 +85,7 @@ pub(super) struct Over {
     keeps_late: bool,
     pending: Vec<ChangeBatch>,
     pub(super) now: i64,
-    late_rows: u64,
+    late: LateRows,
     /// From so many partitions on it is worth looking whether most are dead.
     pub(super) look_from: usize,
 }
@@ -109,7 +109,7 @@ impl Over {
             keeps_late: !plan.functions.iter().any(OverFunction::remembers_all),
             pending: Vec::new(),
             now: 0,
-            late_rows: 0,
+            late: LateRows::default(),
             look_from: COMPACT_FROM,
             plan: plan.clone(),
         })
@@ -142,7 +142,12 @@ impl Over {
             Some(watermarks) => {
                 let marks = watermarks.values().iter();
                 let in_time: BooleanArray = times.values().iter().zip(marks).map(|(t, w)| Some(t > w)).collect();
-                self.late_rows += in_time.false_count() as u64;
+                let late = (0..times.len()).filter(|row| !in_time.value(*row)).map(|row| Late {
+                    row: row as u32,
+                    time: times.value(row),
+                    watermark: watermarks.value(row),
+                });
+                self.late.dropped(rows, None, &late.collect::<Vec<_>>())?;
                 let rows = arrow::compute::filter_record_batch(rows, &in_time)?;
                 let kept: Vec<usize> = (0..keys.len()).filter(|i| in_time.value(*i)).collect();
                 let keys: Vec<u32> = kept.iter().map(|i| keys[*i]).collect();
@@ -167,7 +172,7 @@ impl Over {
         watermarks: &Int64Array,
         out: &mut Vec<ChangeBatch>,
     ) -> Result<()> {
-        let mut from = 0;
+        let (mut from, mut late) = (0, Vec::new());
         for row in 0..keys.len() {
             let (time, watermark) = (times[row], watermarks.value(row));
             if time > watermark {
@@ -178,10 +183,11 @@ impl Over {
             from = row;
             self.forget_idle(keys[row], watermark);
             if self.partitions[keys[row] as usize].last.is_some_and(|last| time <= last) {
-                self.late_rows += 1;
+                late.push(Late { row: row as u32, time, watermark });
                 from = row + 1;
             }
         }
+        self.late.dropped(rows, None, &late)?;
         self.wait(&rows.slice(from, keys.len() - from), &keys[from..], &times[from..])
     }
 
@@ -272,6 +278,10 @@ impl Operator for Over {
         self.thaw(tables)
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         let (waiting, waiting_bytes) = self.queue.size();
         let (held, held_bytes) = self.evaluator.size();
@@ -279,7 +289,7 @@ impl Operator for Over {
         OperatorStats {
             state_rows: (waiting + held + self.partitions.len()) as u64,
             state_bytes: (waiting_bytes + held_bytes + partitions + self.expiry.bytes()) as u64,
-            late_rows: self.late_rows,
+            late_rows: self.late.count(),
         }
     }
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::Int64Type;
 use super::append::Append;
 use super::{Closing, TopN};
 use crate::change::{ChangeBatch, Watermark, rowtime_millis};
+use crate::operator::late::{Late, LateRows};
 use crate::operator::{Operator, OperatorStats, StepTime};
 use crate::state::{Placement, Remap, StateTable};
 use crate::{Error, Result};
@@ -26,14 +27,14 @@ pub(super) struct Windowed {
     is_open: Vec<bool>,
     /// The watermark that the last step ended with, as the windows' clock shows it.
     reached: i64,
-    late_rows: u64,
+    late: LateRows,
 }
 
 impl Windowed {
     pub fn try_new(plan: TopN, closing: Closing) -> Result<Self> {
         let rows = Append::try_new(plan)?;
         let (open, is_open) = (BTreeMap::new(), Vec::new());
-        Ok(Self { closing, rows, pending: Vec::new(), open, is_open, reached: i64::MIN, late_rows: 0 })
+        Ok(Self { closing, rows, pending: Vec::new(), open, is_open, reached: i64::MIN, late: LateRows::default() })
     }
 
     fn ends(&self, rows: &RecordBatch) -> Result<Int64Array> {
@@ -49,11 +50,15 @@ impl Windowed {
         let marks = batch.watermarks.as_ref().map(|w| self.closing.clock.all_at(w.clone()));
         let mark = |row: usize| marks.as_ref().map_or(self.reached, |m| m.value(row).max(self.reached));
         let in_time = BooleanBuffer::collect_bool(ends.len(), |row| ends.value(row).saturating_sub(1) > mark(row));
-        let late = ends.len() - in_time.count_set_bits();
-        self.late_rows += late as u64;
-        match late {
+        match ends.len() - in_time.count_set_bits() {
             0 => self.add_in_time(&batch.rows, &ends),
             _ => {
+                let late = (0..ends.len()).filter(|row| !in_time.value(*row)).map(|row| Late {
+                    row: row as u32,
+                    time: self.closing.clock.instant(ends.value(row).saturating_sub(1)),
+                    watermark: self.closing.clock.instant(mark(row)),
+                });
+                self.late.dropped(&batch.rows, None, &late.collect::<Vec<_>>())?;
                 let kept = batch.filter(&BooleanArray::new(in_time, None))?;
                 self.add_in_time(&kept.rows, &self.ends(&kept.rows)?)
             }
@@ -142,7 +147,11 @@ impl Operator for Windowed {
         Ok(())
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
-        OperatorStats { late_rows: self.late_rows, ..self.rows.stats() }
+        OperatorStats { late_rows: self.late.count(), ..self.rows.stats() }
     }
 }

@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use self::slices::Slices;
 pub use super::grouped::Aggregate;
 use super::grouped::{Grouped, Grouping};
-use super::late::{in_order, sorted};
+use super::late::{Late, LateRows, in_order, sorted};
 use super::window::{Window, WindowSpec};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, WallClock, rowtime_millis};
@@ -90,7 +90,7 @@ impl OperatorFactory for WindowAggregateFactory {
             WindowSource::Columns { .. } => None,
         };
         let slices = Slices::new(grouping, spec);
-        Ok(Box::new(WindowAggregate { plan: self.clone(), slices, pending: Vec::new(), late_rows: 0 }))
+        Ok(Box::new(WindowAggregate { plan: self.clone(), slices, pending: Vec::new(), late: LateRows::default() }))
     }
 
     fn name(&self) -> &'static str {
@@ -104,7 +104,7 @@ struct WindowAggregate {
     /// Batches of this step from the first on that holds rows behind the watermark. Such rows close windows between two
     /// rows of a step, and so all rows before them must be there first.
     pending: Vec<ChangeBatch>,
-    late_rows: u64,
+    late: LateRows,
 }
 
 impl Operator for WindowAggregate {
@@ -158,9 +158,13 @@ impl Operator for WindowAggregate {
         Ok(())
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         let (state_rows, state_bytes) = self.slices.size();
-        OperatorStats { state_rows, state_bytes, late_rows: self.late_rows }
+        OperatorStats { state_rows, state_bytes, late_rows: self.late.count() }
     }
 }
 
@@ -269,10 +273,11 @@ impl WindowAggregate {
     /// Sorts rows by slice and adds each slice's; drops and counts late rows.
     fn add_by_slice(&mut self, windows: &[Window], rows: &RecordBatch, watermarks: Option<Int64Array>) -> Result<()> {
         let mut slices: Vec<(Window, Vec<u32>)> = Vec::new();
+        let mut late = Vec::new();
         for (row, window) in (0u32..).zip(windows) {
             let watermark = watermarks.as_ref().map_or(i64::MIN, |w| w.value(row as usize));
             if self.slices.is_late(*window, watermark) {
-                self.late_rows += 1;
+                late.push(row);
                 continue;
             }
             // Rows come nearly in order: the slice is almost always among the last.
@@ -280,6 +285,9 @@ impl WindowAggregate {
                 Some((_, rows)) => rows.push(row),
                 None => slices.push((*window, vec![row])),
             }
+        }
+        if !late.is_empty() {
+            self.drop_late(&late, rows, watermarks.as_ref())?;
         }
         if let [(window, picked)] = slices.as_slice()
             && picked.len() == rows.num_rows()
@@ -297,6 +305,23 @@ impl WindowAggregate {
             self.slices.live(window)?.update(&keys, &inputs, picked.len())?;
         }
         Ok(())
+    }
+
+    /// Takes note of rows whose windows are all closed.
+    fn drop_late(&mut self, late: &[u32], rows: &RecordBatch, watermarks: Option<&Int64Array>) -> Result<()> {
+        let clock = self.plan.clock;
+        let times = match self.plan.windows {
+            WindowSource::Rowtime { column, .. } => rowtime_millis(rows.column(column))?,
+            WindowSource::Columns { end, .. } => {
+                rowtime_millis(rows.column(end))?.unary(|end| clock.instant(end.saturating_sub(1)))
+            }
+        };
+        let fired = self.slices.fired();
+        let late = late.iter().map(|row| {
+            let watermark = watermarks.map_or(fired, |w| w.value(*row as usize).max(fired));
+            Late { row: *row, time: times.value(*row as usize), watermark: clock.instant(watermark) }
+        });
+        self.late.dropped(rows, None, &late.collect::<Vec<_>>())
     }
 
     fn add_to_slice(&mut self, window: Window, rows: &RecordBatch) -> Result<()> {
@@ -388,6 +413,15 @@ fn repeated(time: i64, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
         return Err(Error::internal(format!("a window column of type {data_type}")));
     };
     Ok(Arc::new(TimestampMillisecondArray::from_value(time, rows).with_timezone_opt(zone.clone())))
+}
+
+/// A column of times in milliseconds.
+pub(super) fn window_times(times: Int64Array, data_type: &DataType) -> Result<ArrayRef> {
+    let DataType::Timestamp(TimeUnit::Millisecond, zone) = data_type else {
+        return Err(Error::internal(format!("a window column of type {data_type}")));
+    };
+    let times = TimestampMillisecondArray::new(times.values().clone(), None);
+    Ok(Arc::new(times.with_timezone_opt(zone.clone())))
 }
 
 fn int64(array: &ArrayRef) -> Result<&Int64Array> {

@@ -5,13 +5,23 @@ pub(super) const TIME_ZONE: &str = "table.local-time-zone";
 pub(super) const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 pub(super) const PIPELINE_NAME: &str = "pipeline.name";
 pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
+/// The setting that names the table for late rows.
+pub(crate) const LATE_SINK: &str = "millstream.late-rows.sink";
 pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
 pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
-
 pub(super) const UNBOUNDED_STATE: &str = "millstream.state.unbounded";
 
-const OURS: &[&str] =
-    &[PARALLELISM, TIME_ZONE, IDLE_TIMEOUT, PIPELINE_NAME, STEP_ROWS, STATE_TTL, CDC_DUPLICATES, UNBOUNDED_STATE];
+const OURS: &[&str] = &[
+    PARALLELISM,
+    TIME_ZONE,
+    IDLE_TIMEOUT,
+    PIPELINE_NAME,
+    STEP_ROWS,
+    STATE_TTL,
+    CDC_DUPLICATES,
+    LATE_SINK,
+    UNBOUNDED_STATE,
+];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.
 pub(super) fn is_flinks(key: &str) -> bool {

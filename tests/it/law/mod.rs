@@ -2,10 +2,10 @@
 //!
 //! `MILLSTREAM_CASES` says how many cases of each family are tried, `MILLSTREAM_SEED` from which seed on.
 
-mod bounds;
 mod canary;
 mod case;
 mod changing;
+mod changing_windows;
 mod exec;
 mod joins;
 mod patterns;

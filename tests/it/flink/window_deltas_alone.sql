@@ -1,0 +1,3 @@
+-- compare: changelog
+CREATE TABLE t (id BIGINT, g STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/timed_deltas.json','format'='debezium-json');
+SELECT id, window_start, window_time FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND));
