@@ -24,6 +24,7 @@ pub mod match_recognize;
 pub mod net;
 pub mod normalize;
 pub mod over;
+pub mod processing_time;
 pub mod reached;
 pub mod session;
 pub mod set_operation;

@@ -12,7 +12,7 @@ pub enum WindowKind {
         /// How long a window is.
         size: i64,
     },
-    /// `HOP`: windows of one size, one beginning every `slide`; `size` is a multiple of `slide`.
+    /// `HOP`: windows of one size, one beginning every `slide`; with a size less than that, there are times between them.
     Hop {
         /// How long a window is.
         size: i64,
@@ -59,7 +59,7 @@ impl WindowSpec {
         let multiple = |whole: i64, part: i64| part > 0 && whole > 0 && whole % part == 0;
         match self.kind {
             WindowKind::Tumble { size } => size > 0,
-            WindowKind::Hop { size, slide } => multiple(size, slide),
+            WindowKind::Hop { size, slide } => size > 0 && slide > 0,
             WindowKind::Cumulate { size, step } => multiple(size, step),
         }
     }
@@ -74,6 +74,14 @@ impl WindowSpec {
     /// How long a slice is.
     pub fn slice(&self) -> i64 {
         match self.kind {
+            WindowKind::Hop { size, slide } => divisor(size, slide),
+            _ => self.step(),
+        }
+    }
+
+    /// By how much windows that follow each other end apart.
+    pub(super) fn step(&self) -> i64 {
+        match self.kind {
             WindowKind::Tumble { size } => size,
             WindowKind::Hop { slide, .. } => slide,
             WindowKind::Cumulate { step, .. } => step,
@@ -87,23 +95,32 @@ impl WindowSpec {
 
     /// The windows that hold a slice, by their end.
     pub fn windows(&self, slice_start: i64) -> impl Iterator<Item = Window> + use<> {
-        let (start, size, step, fixed) = match self.kind {
-            WindowKind::Tumble { size } => (slice_start, size, size, false),
-            WindowKind::Hop { size, slide } => (slice_start.saturating_add(slide - size), size, slide, false),
-            WindowKind::Cumulate { size, step } => (align(slice_start, size, self.offset), size, step, true),
+        let step = self.step();
+        let (first, fixed) = match self.kind {
+            WindowKind::Tumble { size } => {
+                (Window { start: slice_start, end: slice_start.saturating_add(size) }, false)
+            }
+            WindowKind::Hop { size, slide } => {
+                let earliest = slice_start.saturating_add(self.slice() - size);
+                let start = align(earliest.saturating_add(slide - 1), slide, self.offset);
+                (Window { start, end: start.saturating_add(size) }, false)
+            }
+            WindowKind::Cumulate { size, step } => {
+                let start = align(slice_start, size, self.offset);
+                (Window { start, end: slice_start.saturating_add(step) }, true)
+            }
         };
-        let first_end = slice_start.saturating_add(step);
-        let last_end = if fixed { start.saturating_add(size) } else { slice_start.saturating_add(size) };
-        let count = ((last_end - first_end) / step + 1).max(0);
+        let last = self.last_end(slice_start).unwrap_or(i64::MIN);
+        let count = if last < first.end { 0 } else { (last - first.end) / step + 1 };
         (0..count).map(move |i| Window {
-            start: if fixed { start } else { start.saturating_add(i * step) },
-            end: first_end + i * step,
+            start: if fixed { first.start } else { first.start.saturating_add(i * step) },
+            end: first.end + i * step,
         })
     }
 
     /// The window that holds a slice and ends first after `watermark`, if not all of them are closed.
     pub fn next_open(&self, slice_start: i64, watermark: i64) -> Option<Window> {
-        let step = self.slice();
+        let step = self.step();
         let first = self.windows(slice_start).next()?;
         if !first.is_closed(watermark) {
             return Some(first);
@@ -112,20 +129,29 @@ impl WindowSpec {
         let closed = watermark.saturating_add(1).saturating_sub(first.end) / step;
         let moved = closed.checked_add(1)?.checked_mul(step)?;
         let end = first.end.checked_add(moved)?;
-        if end > self.last_end(slice_start) {
+        if end > self.last_end(slice_start)? {
             return None;
         }
         let start = if matches!(self.kind, WindowKind::Cumulate { .. }) { first.start } else { first.start + moved };
         Some(Window { start, end })
     }
 
-    /// The end of the last window that holds a slice.
-    pub fn last_end(&self, slice_start: i64) -> i64 {
+    /// The end of the last window that holds a slice; `None` where none does.
+    pub fn last_end(&self, slice_start: i64) -> Option<i64> {
         match self.kind {
-            WindowKind::Tumble { size } | WindowKind::Hop { size, .. } => slice_start.saturating_add(size),
-            WindowKind::Cumulate { size, .. } => align(slice_start, size, self.offset).saturating_add(size),
+            WindowKind::Tumble { size } => Some(slice_start.saturating_add(size)),
+            WindowKind::Hop { size, slide } => {
+                let end = align(slice_start, slide, self.offset).saturating_add(size);
+                (slice_start < end).then_some(end)
+            }
+            WindowKind::Cumulate { size, .. } => Some(align(slice_start, size, self.offset).saturating_add(size)),
         }
     }
+}
+
+/// The greatest common divisor of two spans.
+fn divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// The last multiple of `span`, moved by `offset`, at or before `time`.
@@ -148,6 +174,9 @@ mod tests {
         assert_eq!(all(WindowKind::Tumble { size: 10 }, 3, 2), [(-7, 3)]);
         assert_eq!(all(WindowKind::Hop { size: 10, slide: 5 }, 0, 12), [(5, 15), (10, 20)]);
         assert_eq!(all(WindowKind::Hop { size: 10, slide: 5 }, -1, 4), [(-1, 9), (4, 14)]);
+        assert_eq!(all(WindowKind::Hop { size: 10, slide: 4 }, 0, 12), [(4, 14), (8, 18), (12, 22)]);
+        assert_eq!(all(WindowKind::Hop { size: 4, slide: 10 }, 0, 13), [(10, 14)]);
+        assert_eq!(all(WindowKind::Hop { size: 4, slide: 10 }, 0, 14), []);
         assert_eq!(all(WindowKind::Cumulate { size: 15, step: 5 }, 0, 7), [(0, 10), (0, 15)]);
         assert_eq!(all(WindowKind::Cumulate { size: 15, step: 5 }, 0, 14), [(0, 15)]);
     }
@@ -157,6 +186,8 @@ mod tests {
         for kind in [
             WindowKind::Tumble { size: 6 },
             WindowKind::Hop { size: 12, slide: 3 },
+            WindowKind::Hop { size: 9, slide: 6 },
+            WindowKind::Hop { size: 3, slide: 5 },
             WindowKind::Cumulate { size: 12, step: 4 },
         ] {
             for offset in [-5, 0, 2] {
@@ -164,7 +195,8 @@ mod tests {
                 for time in -20..20 {
                     let slice = spec.slice_start(time);
                     assert!(slice <= time && time < slice + spec.slice());
-                    assert_eq!(spec.last_end(slice), spec.windows(slice).last().unwrap().end);
+                    assert_eq!(spec.last_end(slice), spec.windows(slice).last().map(|w| w.end));
+                    assert!(spec.windows(slice).all(|w| w.start <= time && time < w.end));
                     for watermark in -40..60 {
                         let searched = spec.windows(slice).find(|w| !w.is_closed(watermark));
                         assert_eq!(spec.next_open(slice, watermark), searched, "{spec:?} {slice} {watermark}");

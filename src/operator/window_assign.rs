@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
+use super::processing_time::{Closing, ClosingFactory};
 use super::window::{Window, WindowSpec};
 use super::{Operator, OperatorFactory};
 use crate::change::{ChangeBatch, WallClock, rowtime_millis};
@@ -98,6 +99,19 @@ impl Operator for WindowAssign {
             }
         }
         self.emit(&batch, &rows, &windows, out)
+    }
+}
+
+impl Closing for WindowAssign {
+    /// It lets rows out at once.
+    fn next_end(&self) -> Option<i64> {
+        None
+    }
+}
+
+impl ClosingFactory for WindowAssign {
+    fn build_closing(&self) -> Result<Box<dyn Closing>> {
+        Ok(Box::new(self.clone()))
     }
 }
 

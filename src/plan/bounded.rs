@@ -10,7 +10,7 @@ use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use crate::change::TimeSpan;
 use crate::operator::interval_join::JoinTime;
 use crate::runtime::circuit::{Changelog, NodeNotes};
-use crate::runtime::{Bound, Held, Lifetime};
+use crate::runtime::{Bound, Held};
 
 /// Two inputs of a join, the left and the right of its operator.
 pub(super) struct Sides<'a> {
@@ -237,16 +237,14 @@ fn is_whole(sides: &Sides<'_>, columns: [usize; 2]) -> bool {
 impl Interval {
     /// What is kept of each side.
     pub fn bound(&self) -> Bound {
-        let lifetime = |reach: i64| match (self.time, reach.max(0)) {
-            (JoinTime::Rowtime(_), 0) => Lifetime::Watermark,
-            (_, reach) => Lifetime::Span(reach, "interval"),
+        let kept = |side: usize| {
+            let name = ["left", "right"][side];
+            Held::rows(format!("the {name} input")).within(self.reach[side].max(0), "interval")
         };
-        let [left, right] = self.reach.map(lifetime);
-        if left == right {
-            return Bound::of([Held::rows("both inputs").lives(left)]);
+        match self.reach[0].max(0) == self.reach[1].max(0) {
+            true => Bound::of([Held::rows("both inputs").within(self.reach[0].max(0), "interval")]),
+            false => Bound::of([kept(0), kept(1)]),
         }
-        let side = |name: &'static str, lives| Held::rows(format!("the {name} input")).of_side(name).lives(lives);
-        Bound::of([side("left", left), side("right", right)])
     }
 
     /// The interval as `EXPLAIN` shows it.

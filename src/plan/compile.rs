@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{Column, DFSchema};
+use datafusion_common::DFSchema;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest, UserDefinedLogicalNodeCore};
+use datafusion_expr::{Expr, LogicalPlan, Unnest as LogicalUnnest};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
@@ -22,7 +22,6 @@ use super::ttl::StateTtls;
 use super::unbounded::{self, UnboundedState};
 use super::window_tvf::{SessionTvf, WindowTvf};
 use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
-use crate::change::WallClock;
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -30,7 +29,6 @@ use crate::operator::reached::Origin;
 use crate::operator::single_row::SingleRow;
 use crate::operator::union::UnionAll;
 use crate::operator::unnest::{Kept, Unnest, UnnestColumn};
-use crate::operator::window_assign::WindowAssign;
 use crate::operator::{Factory, OperatorFactory};
 use crate::runtime::circuit::{Changelog, Circuit, Node, NodeId, NodeKind, NodeNotes, SinkSpec, SourceSpec};
 use crate::runtime::{Bound, Held};
@@ -47,6 +45,17 @@ pub struct Query {
     pub state_ttls: StateTtls,
 }
 
+/// When group windows give results beside when the watermark closes them; all in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// How long after its end a window takes rows.
+    pub lateness: Option<i64>,
+    /// How long after a change, before the window is closed; 0: at once.
+    pub early: Option<i64>,
+    /// How long after a change, behind that.
+    pub late: Option<i64>,
+}
+
 /// What holds for all of a circuit's queries.
 #[derive(Debug, Clone, Default)]
 pub struct CompileOptions {
@@ -57,6 +66,8 @@ pub struct CompileOptions {
     pub cdc_events_duplicate: bool,
     /// `millstream.state.unbounded`: what is done where state grows without a bound.
     pub unbounded: UnboundedState,
+    /// `table.exec.emit.*`: when windows give results beside when they are closed.
+    pub emit: EmitOptions,
     /// `millstream.late-rows.sink`: the table that takes the rows which operators drop as late.
     pub late_sink: Option<Arc<StreamTable>>,
 }
@@ -84,9 +95,8 @@ pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> 
         compiler.late_sink(&table)?;
     }
     check_tables(&compiler.circuit)?;
-    let mut circuit = compiler.circuit.without_unread();
-    unbounded::check(&mut circuit, compiler.options.unbounded)?;
-    Ok(circuit)
+    unbounded::check(&mut compiler.circuit, compiler.options.unbounded)?;
+    Ok(compiler.circuit.without_unread())
 }
 
 /// Has each connector check the tables that are used, and in which direction, before anything is opened.
@@ -155,6 +165,16 @@ impl Compiler {
         let lowered = lower(self);
         self.each_change = before;
         lowered
+    }
+
+    /// Has every row of a node's sources carry the watermark before it, late or not: a row that goes may be older than that of
+    /// the row that takes it away.
+    pub(super) fn mark_every_row(&mut self, node: NodeId) {
+        for source in self.sources_of(node) {
+            if let Some(watermark) = &mut self.circuit.sources[source].watermark {
+                watermark.every_row = true;
+            }
+        }
     }
 
     /// Lowers what is to have each change of its sources as it was read.
@@ -403,46 +423,6 @@ impl Compiler {
         let delays = nodes.map(|n| self.watermark_delay(n));
         let most = delays[0].max(delays[1]);
         Origin::Same(delays.map(|delay| most.saturating_sub(delay)))
-    }
-
-    fn window_assign(&mut self, tvf: &WindowTvf) -> Result<NodeId> {
-        let input = self.lower(&tvf.input)?;
-        let rowtime = self.rowtime(input, &tvf.time, tvf.input.schema())?;
-        let before = self.circuit.node(input);
-        let width = before.schema.fields().len();
-        let own = tvf.schema().fields().iter().skip(tvf.input.schema().fields().len()).cloned();
-        let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
-        let mut rowtimes = before.notes.rowtimes.clone();
-        rowtimes.push(width + 2);
-        let mut window_ends = before.notes.window_ends.clone();
-        if WallClock::of(schema.field(width + 2).data_type())?.is_watermarks() {
-            window_ends.push(width + 1);
-        }
-        let notes = NodeNotes {
-            detail: format!("{}, time={}", tvf.spec, tvf.time.name),
-            rowtimes,
-            windows: vec![(width, width + 1)],
-            window_times: vec![width + 2],
-            window_ends,
-            keys: Vec::new(),
-            bound: None,
-            ..before.notes.clone()
-        };
-        let factory = WindowAssign::try_new(tvf.spec, rowtime, Arc::clone(&schema))?;
-        Ok(self.operator(factory, vec![input], schema, notes))
-    }
-
-    /// The column that a window function windows by, if it is a time attribute.
-    pub(super) fn rowtime(&self, input: NodeId, time: &Column, schema: &DFSchema) -> Result<usize> {
-        let index = schema.index_of_column(time)?;
-        if self.circuit.node(input).notes.rowtimes.contains(&index) {
-            return Ok(index);
-        }
-        Err(Error::Execution(format!(
-            "the time column '{}' of the window function is no time attribute; declare a WATERMARK for it in its table, and \
-             pass it on unchanged",
-            time.name
-        )))
     }
 
     fn single_row(&mut self, input: &LogicalPlan) -> Result<NodeId> {

@@ -88,8 +88,8 @@ pub(super) fn lower(compiler: &mut Compiler, join: &LogicalJoin, columns: &[usiz
     notes = NodeNotes { detail: notes.detail, changelog: notes.changelog, keys: notes.keys, ..times };
     match bounded {
         Bounded::Window(windows) => {
-            let open = Lifetime::Windows { slices: false, spec: None };
-            notes.bound = Some(Bound::of([Held::rows("both inputs").lives(open)]));
+            notes.bound =
+                Some(Bound::of([Held::rows("both inputs").lives(Lifetime::Windows { slices: false, spec: None })]));
             let clock = windowed::clock(plans[0])?;
             let factory = WindowJoinFactory { join: factory, windows, clock, origin };
             Ok(compiler.operator(factory, inputs.to_vec(), schema, notes))

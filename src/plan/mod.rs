@@ -24,6 +24,7 @@ mod source;
 mod subquery;
 mod table;
 mod temporal;
+mod time_attribute;
 mod ttl;
 mod unbounded;
 mod window_tvf;
@@ -31,7 +32,7 @@ mod windowed;
 mod windowed_changes;
 
 pub use as_of::TemporalJoin;
-pub use compile::{CompileOptions, Query, compile};
+pub use compile::{CompileOptions, EmitOptions, Query, compile};
 pub use explain::explain;
 pub use match_recognize::{Instant, MatchClauses, MatchNumber, MatchRecognizeNode, Navigate, Over, classifier};
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};

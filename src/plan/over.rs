@@ -166,14 +166,26 @@ fn check_frame(frame: &WindowFrame) -> Result<()> {
 
 /// Whether rows reach a node in an order that the tables' own rows define: whatever the steps, and however many workers.
 pub(super) fn arrives_in_order(circuit: &Circuit, node: NodeId) -> bool {
+    in_order(circuit, node, false)
+}
+
+/// The same of the rows of each session: they go out in the order in which they came.
+pub(super) fn arrives_in_order_by_session(circuit: &Circuit, node: NodeId) -> bool {
+    in_order(circuit, node, true)
+}
+
+fn in_order(circuit: &Circuit, node: NodeId, by_session: bool) -> bool {
     let node = circuit.node(node);
+    let inputs = |by_session: bool| node.inputs.iter().all(|input| in_order(circuit, *input, by_session));
     match &node.kind {
         NodeKind::Source(_) => true,
-        NodeKind::Operator(factory)
-            if ["Calc", "WindowTableFunction", "Unnest", "Expand"].contains(&factory.name()) =>
-        {
-            node.inputs.iter().all(|input| arrives_in_order(circuit, *input))
-        }
+        NodeKind::Operator(factory) => match factory.name() {
+            "Calc" | "WindowTableFunction" | "Unnest" | "Expand" => inputs(by_session),
+            // It stands behind an exchange by the sessions' keys.
+            "SessionWindow" if by_session => inputs(true),
+            _ => false,
+        },
+        NodeKind::Exchange(_) if by_session => inputs(false),
         _ => false,
     }
 }

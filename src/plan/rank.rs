@@ -11,7 +11,7 @@ use datafusion_expr::utils::{conjunction, split_conjunction};
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, lit};
 
 use super::compile::{Compiler, column_index, physical};
-use super::over::arrives_in_order;
+use super::over::{arrives_in_order, arrives_in_order_by_session};
 use super::windowed;
 use crate::Result;
 use crate::change::WallClock;
@@ -170,7 +170,9 @@ pub(super) fn lower(
     let params = &ranked.function.params;
     let ttl = compiler.state_ttl(below);
     let clock = windowed::clock(below)?;
-    let ordered = Ordered { partition: &params.partition_by, order: &params.order_by, range: ranked.range, ttl, clock };
+    let by_session = windowed::divides_sessions(below, &params.partition_by)?;
+    let (partition, order) = (&params.partition_by, &params.order_by);
+    let ordered = Ordered { partition, order, range: ranked.range, ttl, clock, by_session };
     let number = rank_column(ranked.window);
     let known = |e: Expr| with_known_rank(e, number.as_ref(), ranked.range);
     let inlined = |e: &Expr| inline(e, &ranked.between).and_then(known);
@@ -242,6 +244,8 @@ pub(super) struct Ordered<'a> {
     pub ttl: Option<i64>,
     /// The clock that windows among the rows were cut by.
     pub clock: WallClock,
+    /// Whether no partition has rows of several sessions.
+    pub by_session: bool,
 }
 
 /// The rows of a range of places in each partition; with their places as a last column if `number` says how it is called.
@@ -254,6 +258,7 @@ pub(super) fn top_n(
 ) -> Result<NodeId> {
     let width = input_schema.fields().len();
     let Prepared { node, partition, order } = prepare(compiler, input, input_schema, ordered)?;
+    let arrives_in_order = if ordered.by_session { arrives_in_order_by_session } else { arrives_in_order };
     let by_content = !arrives_in_order(&compiler.circuit, node);
     let node = compiler.exchange(node, partition.clone());
     let before = compiler.circuit.node(node);
@@ -311,7 +316,7 @@ pub(super) fn top_n(
 }
 
 /// An operator that gives net changes, or each change where windows stand behind it.
-fn updating(
+pub(super) fn updating(
     compiler: &mut Compiler,
     factory: impl OperatorFactory + 'static,
     input: NodeId,

@@ -10,6 +10,7 @@ use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
 use super::compile::Compiler;
+use super::time_attribute::TimeAttribute;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
 use crate::change::{TimeSpan, WallClock};
@@ -41,29 +42,47 @@ const ORDERLESS: &[&str] = &[
 
 /// Lowers the window function by itself: rows go out when their session is final.
 pub(super) fn lower(compiler: &mut Compiler, tvf: &SessionTvf) -> Result<NodeId> {
-    let input = compiler.lower(&tvf.input)?;
-    let (node, sessions) = sessions(compiler, input, &tvf.time, &tvf.keys, tvf.gap, tvf.input.schema())?;
+    let mut input = compiler.lower(&tvf.input)?;
+    if changes(compiler, input) {
+        input = compiler.for_each_change(|compiler| compiler.lower(&tvf.input))?;
+        compiler.mark_every_row(input);
+    }
+    let (node, time, sessions) = sessions(compiler, input, &tvf.time, &tvf.keys, tvf.gap, tvf.input.schema())?;
     let before = compiler.circuit.node(node);
     let width = before.schema.fields().len();
     let own = tvf.schema().fields().iter().skip(width).cloned();
     let schema = Arc::new(Schema::new(before.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
     let keys = key_names(&before.schema, &sessions.keys);
-    let mut rowtimes = before.notes.rowtimes.clone();
-    rowtimes.push(width + 2);
+    let mut window_ends = before.notes.window_ends.clone();
+    window_ends.extend(sessions.clock.is_watermarks().then_some(width + 1));
     let notes = NodeNotes {
-        detail: detail(tvf.gap, &tvf.time, &keys),
-        rowtimes,
+        detail: detail(tvf.gap, &tvf.time, time, &keys),
         windows: vec![(width, width + 1)],
+        window_ends,
         window_times: vec![width + 2],
-        bound: Some(Bound::of([Held::rows("the input").lives(open(tvf.gap))])),
+        // What goes while its session is open is not given.
+        changelog: Changelog::Append,
+        net: false,
+        bound: Some(bound(Held::rows("the input"), tvf.gap)),
         ..before.notes.clone()
     };
     let input = Arc::clone(&before.schema);
     let factory = SessionAssignFactory { sessions, input, schema: Arc::clone(&schema) };
-    Ok(compiler.operator(factory, vec![node], schema, notes))
+    Ok(compiler.over_time(factory, time, Some(width + 2), node, schema, notes))
 }
 
-/// The aggregate of each session, where sessions are grouped by themselves and their keys; `None` for any other aggregate.
+/// What bounds the state: sessions are let go when they close.
+fn bound(held: Held, gap: i64) -> Bound {
+    let spec = Some(format!("SESSION(gap={})", TimeSpan(gap)));
+    Bound::of([held.lives(Lifetime::Windows { slices: false, spec })])
+}
+
+fn changes(compiler: &Compiler, node: NodeId) -> bool {
+    compiler.circuit.node(node).notes.changelog != Changelog::Append
+}
+
+/// The aggregate of each session of rows that only come, where sessions are grouped by themselves and their keys; `None` for any
+/// other aggregate.
 pub(super) fn aggregate(
     compiler: &mut Compiler,
     aggregate: &LogicalAggregate,
@@ -78,10 +97,13 @@ pub(super) fn aggregate(
         return Ok(None);
     }
     let input = compiler.lower(&stripped.plan)?;
+    if changes(compiler, input) {
+        return Ok(None);
+    }
     // The keys in the order of the result's, each once.
     let ordered: Vec<Column> =
         all.iter().zip(&group.window).filter(|(_, w)| w.is_none()).filter_map(|(e, _)| column(e)).collect();
-    let (node, sessions) = self::sessions(compiler, input, &stripped.time, &ordered, *gap, schema)?;
+    let (node, time, sessions) = self::sessions(compiler, input, &stripped.time, &ordered, *gap, schema)?;
     let mut outputs = outputs(&group);
     outputs.extend((0..aggregates.len()).map(WindowOutput::Aggregate));
     let before = Arc::clone(&compiler.circuit.node(node).schema);
@@ -89,19 +111,18 @@ pub(super) fn aggregate(
     let keys = key_names(&before, &sessions.keys);
     let calls = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect::<Vec<_>>().join(", ");
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
-    let named = sessions.keys.iter().map(|k| before.field(*k).name().clone()).collect::<Vec<_>>();
     let notes = NodeNotes {
-        detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, &keys)),
-        rowtimes: place(WindowOutput::Time).into_iter().collect(),
+        detail: format!("{}, aggregates=[{calls}]", detail(*gap, &stripped.time, time, &keys)),
         windows: place(WindowOutput::Start).zip(place(WindowOutput::End)).into_iter().collect(),
         window_times: place(WindowOutput::Time).into_iter().collect(),
+        window_ends: place(WindowOutput::End).filter(|_| sessions.clock.is_watermarks()).into_iter().collect(),
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
-        bound: Some(Bound::of([Held::at_most(1, "session").per(named).lives(open(*gap))])),
+        bound: Some(bound(Held::at_most(1, "group").per(sessions.keys.iter().map(|k| before.field(*k).name())), *gap)),
         ..NodeNotes::default()
     };
-    let out = Arc::clone(&schema);
+    let (shown, out) = (place(WindowOutput::Time), Arc::clone(&schema));
     let factory = SessionAggregateFactory { sessions, aggregates, outputs, input: before, schema: out };
-    Ok(Some(compiler.operator(factory, vec![node], schema, notes)))
+    Ok(Some(compiler.over_time(factory, time, shown, node, schema, notes)))
 }
 
 /// The group expressions, where they are the window's start and end and the session's keys.
@@ -150,30 +171,22 @@ fn sessions(
     keys: &[Column],
     gap: i64,
     schema: &DFSchema,
-) -> Result<(NodeId, SessionSpec)> {
-    if compiler.circuit.node(input).notes.changelog != Changelog::Append {
-        return Err(Error::Unsupported("SESSION: windows over changing input are not planned yet".into()));
+) -> Result<(NodeId, TimeAttribute, SessionSpec)> {
+    let attribute = compiler.time_attribute(input, time, schema)?;
+    if matches!(attribute, TimeAttribute::Processing(_)) && changes(compiler, input) {
+        return Err(Error::Unsupported("SESSION: windows of processing time over rows that change".into()));
     }
-    let time = compiler.rowtime(input, time, schema)?;
+    let time = attribute.column();
     let keys = keys.iter().map(|k| Ok(schema.index_of_column(k)?)).collect::<Result<Vec<_>>>()?;
     let clock = WallClock::of(schema.field(time).data_type())?;
     let node = compiler.exchange(input, keys.clone());
-    Ok((node, SessionSpec { gap, time, keys, clock }))
+    Ok((node, attribute, SessionSpec { gap, time, keys, clock }))
 }
 
 fn key_names(schema: &SchemaRef, keys: &[usize]) -> String {
     keys.iter().map(|k| schema.field(*k).name().as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn detail(gap: i64, time: &Column, keys: &str) -> String {
-    format!("{}, time={}, keys=[{keys}]", shown(gap), time.name)
-}
-
-fn shown(gap: i64) -> String {
-    format!("SESSION(gap={})", TimeSpan(gap))
-}
-
-/// How long what is kept of a session lives.
-fn open(gap: i64) -> Lifetime {
-    Lifetime::Windows { slices: false, spec: Some(shown(gap)) }
+fn detail(gap: i64, time: &Column, attribute: TimeAttribute, keys: &str) -> String {
+    format!("SESSION(gap={}), time={}{}, keys=[{keys}]", TimeSpan(gap), time.name, attribute.shown())
 }

@@ -22,8 +22,14 @@ pub(super) fn lower(compiler: &mut Compiler, sort: &LogicalSort) -> Result<NodeI
         return first_rows(compiler, sort, (0, Some(fetch as u64)));
     }
     let input = compiler.lower(&sort.input)?;
-    let ordered =
-        Ordered { partition: &[], order: &sort.expr, range: (1, u64::MAX), ttl: None, clock: WallClock::default() };
+    let ordered = Ordered {
+        partition: &[],
+        order: &sort.expr,
+        range: (1, u64::MAX),
+        ttl: None,
+        clock: WallClock::default(),
+        by_session: false,
+    };
     let Prepared { node, order, .. } = prepare(compiler, input, sort.input.schema(), &ordered)?;
     let node = compiler.exchange(node, Vec::new());
     let before = compiler.circuit.node(node);
@@ -81,8 +87,14 @@ fn rows_of(compiler: &mut Compiler, plan: &LogicalPlan, span: (u64, Option<u64>)
             let input = compiler.lower(other)?;
             if compiler.circuit.node(input).notes.changelog == Changelog::Retract {
                 let ttl = compiler.state_ttl(other);
-                let ordered =
-                    Ordered { partition: &[], order: &[], range: range(span), ttl, clock: WallClock::default() };
+                let ordered = Ordered {
+                    partition: &[],
+                    order: &[],
+                    range: range(span),
+                    ttl,
+                    clock: WallClock::default(),
+                    by_session: false,
+                };
                 return top_n(compiler, input, other.schema(), &ordered, None);
             }
             Ok(arrived(compiler, input, span))
@@ -111,8 +123,14 @@ fn first_rows(compiler: &mut Compiler, sort: &LogicalSort, (skip, fetch): (u64, 
     let fetch = fetch.into_iter().chain(own).min();
     let input = compiler.lower(&sort.input)?;
     let ttl = compiler.state_ttl(&sort.input);
-    let ordered =
-        Ordered { partition: &[], order: &sort.expr, range: range((skip, fetch)), ttl, clock: WallClock::default() };
+    let ordered = Ordered {
+        partition: &[],
+        order: &sort.expr,
+        range: range((skip, fetch)),
+        ttl,
+        clock: WallClock::default(),
+        by_session: false,
+    };
     top_n(compiler, input, sort.input.schema(), &ordered, None)
 }
 

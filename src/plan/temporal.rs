@@ -246,17 +246,17 @@ fn result_notes(
     }
     NodeNotes {
         detail,
-        bound: Some(bound(factory)),
+        bound: Some(bound(versions, factory.ttl)),
         ..left.notes.carried(|column| (0..columns.len()).filter(|at| columns[*at] == column).collect())
     }
 }
 
-/// What bounds the state: rows wait until no version of their time can come, and of each key's versions only the last can be
-/// asked for once the watermark is past it.
-fn bound(factory: &TemporalJoinFactory) -> Bound {
-    let [_, versions] = &factory.inputs;
+/// What bounds the state: rows wait for the watermark, and of each key's versions one stands longer.
+fn bound(versions: &TemporalInput, ttl: Option<i64>) -> Bound {
     let keys = versions.keys.iter().map(|k| versions.schema.field(*k).name());
-    let last = Held::at_most(1, "version").per(keys).of_side("right").ttl(factory.ttl);
-    let later = Held::rows("versions").of_side("right").lives(Lifetime::Watermark).ttl(factory.ttl);
-    Bound::of([Held::rows("the left input").of_side("left").lives(Lifetime::Watermark), last, later])
+    Bound::of([
+        Held::rows("the left input").lives(Lifetime::Watermark),
+        Held::at_most(1, "version").per(keys).of_side("right").ttl(ttl),
+        Held::rows("the right input").lives(Lifetime::Watermark),
+    ])
 }

@@ -11,6 +11,8 @@ use crate::operator::window::{WindowKind, WindowSpec};
 
 /// The columns that a window function adds.
 const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+/// Those of a group window, which no query can name: its input may have columns of the others' names.
+pub(super) const GROUP_COLUMNS: [&str; 3] = ["$window_start", "$window_end", "$window_time"];
 
 /// `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), …))`: the input's rows, once for each window they fall into, with three more
 /// columns: `window_start` and `window_end` (TIMESTAMP(3), in the session's zone) and `window_time` (the rowtime's type,
@@ -23,6 +25,7 @@ pub struct WindowTvf {
     pub time: Column,
     /// The windows.
     pub spec: WindowSpec,
+    names: [&'static str; 3],
     schema: DFSchemaRef,
 }
 
@@ -32,13 +35,25 @@ impl WindowTvf {
     /// # Errors
     /// When the input has no such column, or it is no timestamp.
     pub fn try_new(input: Arc<LogicalPlan>, time: Column, spec: WindowSpec) -> Result<Self> {
-        let schema = with_window_columns(input.schema(), &time)?;
-        Ok(Self { input, time, spec, schema })
+        Self::with_names(input, time, spec, WINDOW_COLUMNS)
+    }
+
+    /// A group window over a time column of the input: its columns are `$window_start` and so on.
+    ///
+    /// # Errors
+    /// As [`WindowTvf::try_new`].
+    pub fn of_group(input: Arc<LogicalPlan>, time: Column, spec: WindowSpec) -> Result<Self> {
+        Self::with_names(input, time, spec, GROUP_COLUMNS)
+    }
+
+    fn with_names(input: Arc<LogicalPlan>, time: Column, spec: WindowSpec, names: [&'static str; 3]) -> Result<Self> {
+        let schema = with_window_columns(input.schema(), &time, names)?;
+        Ok(Self { input, time, spec, names, schema })
     }
 }
 
 /// The input's columns with the three of its windows behind them.
-fn with_window_columns(input: &DFSchema, time: &Column) -> Result<DFSchemaRef> {
+fn with_window_columns(input: &DFSchema, time: &Column, names: [&'static str; 3]) -> Result<DFSchemaRef> {
     let field = ExprSchema::field_from_column(input, time)?;
     let DataType::Timestamp(_, zone) = field.data_type() else {
         return plan_err!("the time column {} of a window must be a TIMESTAMP, it is {}", time.name, field.data_type());
@@ -46,7 +61,7 @@ fn with_window_columns(input: &DFSchema, time: &Column) -> Result<DFSchemaRef> {
     let local = DataType::Timestamp(TimeUnit::Millisecond, None);
     let attribute = DataType::Timestamp(TimeUnit::Millisecond, zone.clone());
     let mut fields: Vec<_> = input.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
-    for (name, data_type) in WINDOW_COLUMNS.into_iter().zip([&local, &local, &attribute]) {
+    for (name, data_type) in names.into_iter().zip([&local, &local, &attribute]) {
         fields.push((None, Arc::new(Field::new(name, data_type.clone(), false))));
     }
     Ok(Arc::new(DFSchema::new_with_metadata(fields, input.metadata().clone())?))
@@ -89,7 +104,7 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
     }
 
     fn prevent_predicate_push_down_columns(&self) -> std::collections::HashSet<String> {
-        WINDOW_COLUMNS.map(String::from).into()
+        self.names.map(String::from).into()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -100,7 +115,7 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
         let (Some(Expr::Column(time)), Some(input)) = (exprs.into_iter().next(), inputs.into_iter().next()) else {
             return plan_err!("a window function has one time column and one input");
         };
-        Self::try_new(Arc::new(input), time, self.spec)
+        Self::with_names(Arc::new(input), time, self.spec, self.names)
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -135,6 +150,7 @@ pub struct SessionTvf {
     pub keys: Vec<Column>,
     /// How far apart rows of one session are at most, in milliseconds.
     pub gap: i64,
+    names: [&'static str; 3],
     schema: DFSchemaRef,
 }
 
@@ -144,9 +160,27 @@ impl SessionTvf {
     /// # Errors
     /// When the input has no such columns, or the time is no timestamp.
     pub fn try_new(input: Arc<LogicalPlan>, time: Column, keys: Vec<Column>, gap: i64) -> Result<Self> {
-        let schema = with_window_columns(input.schema(), &time)?;
+        Self::with_names(input, time, keys, gap, WINDOW_COLUMNS)
+    }
+
+    /// A group window over a time column of the input: its columns are `$window_start` and so on.
+    ///
+    /// # Errors
+    /// As [`SessionTvf::try_new`].
+    pub fn of_group(input: Arc<LogicalPlan>, time: Column, keys: Vec<Column>, gap: i64) -> Result<Self> {
+        Self::with_names(input, time, keys, gap, GROUP_COLUMNS)
+    }
+
+    fn with_names(
+        input: Arc<LogicalPlan>,
+        time: Column,
+        keys: Vec<Column>,
+        gap: i64,
+        names: [&'static str; 3],
+    ) -> Result<Self> {
+        let schema = with_window_columns(input.schema(), &time, names)?;
         keys.iter().try_for_each(|key| input.schema().index_of_column(key).map(|_| ()))?;
-        Ok(Self { input, time, keys, gap, schema })
+        Ok(Self { input, time, keys, gap, names, schema })
     }
 }
 
@@ -193,7 +227,7 @@ impl UserDefinedLogicalNodeCore for SessionTvf {
         let (Some((time, keys)), Some(input)) = (columns.split_first(), inputs.into_iter().next()) else {
             return plan_err!("a window function has one time column and one input");
         };
-        Self::try_new(Arc::new(input), time.clone(), keys.to_vec(), self.gap)
+        Self::with_names(Arc::new(input), time.clone(), keys.to_vec(), self.gap, self.names)
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

@@ -154,6 +154,15 @@ fn strip_projection(projection: &Projection) -> Result<Option<Stripped>> {
     Ok(Some(Stripped { plan: LogicalPlan::Projection(projection), windows, ..below }))
 }
 
+/// Whether rows that are equal in some expressions are of one session: these hold its window and its keys.
+pub(super) fn divides_sessions(plan: &LogicalPlan, partition: &[Expr]) -> Result<bool> {
+    let Some(stripped) = strip(plan)? else { return Ok(false) };
+    let Windows::Sessions { keys, .. } = &stripped.spec else { return Ok(false) };
+    let has = |wanted| partition.iter().any(|e| stripped.window_column(plan, e) == Some(wanted));
+    let is_key = |key: &Column| partition.iter().any(|e| matches!(e, Expr::Column(c) if c == key));
+    Ok(has(WindowColumn::Start) && has(WindowColumn::End) && keys.iter().all(is_key))
+}
+
 /// The clock that the windows of a plan's rows were cut by.
 pub(super) fn clock(plan: &LogicalPlan) -> Result<WallClock> {
     let mut clock = Ok(WallClock::default());

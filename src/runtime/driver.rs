@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::outlet::Outlet;
+use super::pace::{PACED_ROWS, Pace};
 use super::port::{Arrival, Port};
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::{SourceBatch, SourceProgress};
@@ -71,8 +72,10 @@ pub(super) struct Driver {
     pub outlets: Vec<Outlet>,
     pub clock: Arc<dyn Clock>,
     pub control: Arc<Control>,
-    /// After so long without rows a source is idle.
-    pub idle_timeout: Option<Duration>,
+    /// By source: after so long without rows it is idle.
+    pub idle_timeouts: Vec<Option<Duration>>,
+    /// Which sources wait for others.
+    pub pace: Pace,
     /// How many rows of a source go into one step at most; one more where an update's two rows would be parted.
     pub step_rows: usize,
     /// When each source last brought rows, by the clock.
@@ -138,7 +141,7 @@ impl Driver {
         }
         let timer = self.executor.next_timer().map(|at| at.saturating_sub(self.clock.now_millis()));
         let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
-        let timeout = self.idle_timeout.into_iter().chain(timer).min().unwrap_or(REST);
+        let timeout = self.idle_timeouts.iter().flatten().copied().chain(timer).min().unwrap_or(REST);
         std::thread::park_timeout(timeout.clamp(Duration::from_millis(1), REST));
         Ok(())
     }
@@ -147,10 +150,18 @@ impl Driver {
     fn take(&mut self, waker: &Waker, states: &mut [SourceState]) -> Result<Taken> {
         let mut context = Context::from_waker(waker);
         let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], news: false };
-        for (source, state) in states.iter_mut().enumerate() {
+        for source in 0..states.len() {
+            let reached = |i| self.executor.source_watermark(i);
+            if states[source] != SourceState::Ended && self.pace.waits(source, states, reached) {
+                // It brings nothing because it may not: that is no idleness.
+                self.last_rows[source] = self.clock.now_millis();
+                continue;
+            }
+            let most = if self.pace.is_paced(source) { self.step_rows.min(PACED_ROWS) } else { self.step_rows };
+            let state = &mut states[source];
             let mut rows = 0;
-            while rows < self.step_rows && !self.ports[source].is_closed() {
-                match self.ports[source].poll(&mut context, self.step_rows - rows) {
+            while rows < most && !self.ports[source].is_closed() {
+                match self.ports[source].poll(&mut context, most - rows) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
                         Arrival::Batch(batch, progress) => {
@@ -198,7 +209,7 @@ impl Driver {
 
     /// Marks a source idle or active again; true when that changes.
     fn note_idleness(&mut self, source: usize, has_rows: bool, state: &mut SourceState) -> bool {
-        let Some(timeout) = self.idle_timeout else { return false };
+        let Some(timeout) = self.idle_timeouts[source] else { return false };
         if *state == SourceState::Ended {
             return false;
         }

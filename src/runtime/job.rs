@@ -9,13 +9,15 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::circuit::{Circuit, NodeKind, SinkSpec};
+use super::circuit::{Circuit, NodeKind, SinkSpec, SourceSpec};
 use super::driver::{Control, Driver, JobEnd};
 use super::executor::Executor;
 use super::metrics::{Metrics, MetricsSnapshot};
 use super::outlet::Outlet;
+use super::pace::Pace;
 use super::port::Port;
 use crate::change::{ChangeBatch, Clock, SystemClock};
+use crate::table::WatermarkOptions;
 use crate::{Error, Result};
 
 /// How many batches of results wait for their taker at most; then the job waits, and so its sources.
@@ -105,6 +107,11 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
     let ports = sources.collect::<Result<Vec<_>>>()?;
     let mut results = Vec::new();
     let outlets = open_outlets(&circuit, &mut results, runtime)?;
+    let idle_timeout = |spec: &SourceSpec| {
+        let own = WatermarkOptions::read(&spec.table.options)?.idle_timeout;
+        Ok(own.or(options.idle_timeout))
+    };
+    let idle_timeouts = circuit.sources.iter().map(idle_timeout).collect::<Result<_>>()?;
     let control = Arc::new(Control::default());
     let (ended, end) = watch::channel(None);
     let driver = Driver {
@@ -114,7 +121,8 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
         outlets,
         clock: options.clock,
         control: Arc::clone(&control),
-        idle_timeout: options.idle_timeout,
+        idle_timeouts,
+        pace: Pace::of(&circuit)?,
         step_rows: options.step_rows,
     };
     let thread = std::thread::Builder::new()

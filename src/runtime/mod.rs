@@ -13,6 +13,7 @@ mod job;
 pub mod late;
 mod metrics;
 mod outlet;
+mod pace;
 mod port;
 mod worker;
 

@@ -42,6 +42,7 @@ impl Session {
             state_ttl: settings.state_ttl().map(|ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
             cdc_events_duplicate: settings.cdc_events_duplicate(),
             unbounded: settings.unbounded_state(),
+            emit: settings.emit(),
             late_sink: settings.late_sink().map(|name| self.late_sink(name)).transpose()?,
         };
         let circuit = with_large_stack(|| compile(queries, options));

@@ -1,15 +1,107 @@
 //! Query hints: `SELECT /*+ STATE_TTL('a' = '1d', 'b' = '6h') */ …`. Others than `STATE_TTL` are passed over.
+//!
+//! Table hints: `FROM t /*+ OPTIONS('key' = 'value') */`. The tree has no place for them: the options travel as part of the
+//! table's name, behind signs that no name has, until the table is looked up.
 
 use std::ops::ControlFlow;
 
 use datafusion_common::{Result, plan_err};
-use datafusion_sql::sqlparser::ast::{ObjectName, OptimizerHintStyle, Query, Select, TableFactor, Visit, Visitor};
+use datafusion_sql::sqlparser::ast::{
+    Ident, ObjectName, OptimizerHintStyle, Query, Select, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::place::unknown;
 use crate::plan::StateTtls;
 use crate::table::options::parse_duration;
+
+/// Stands before each option in the name of a table with a hint.
+const OPTION: char = '\u{1}';
+/// Stands between its key and its value.
+const VALUE: char = '\u{2}';
+
+/// The options in the text of a table hint.
+pub(super) fn table_options(text: &str) -> std::result::Result<Vec<(String, String)>, String> {
+    let expected = || "a table takes the hint OPTIONS('key' = 'value', …)".to_string();
+    let tokens = Tokenizer::new(&GenericDialect {}, text.strip_prefix('+').unwrap_or(text)).tokenize();
+    let tokens = tokens.map_err(|e| format!("the hint {text}: {e}"))?;
+    let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+    let [Token::Word(name), Token::LParen, pairs @ .., Token::RParen] = tokens.as_slice() else {
+        return Err(expected());
+    };
+    if !name.value.eq_ignore_ascii_case("OPTIONS") {
+        return Err(expected());
+    }
+    let pair = |pair: &[Token]| match pair {
+        [Token::SingleQuotedString(key), Token::Eq, Token::SingleQuotedString(value)] => {
+            Ok((key.clone(), value.clone()))
+        }
+        _ => Err(expected()),
+    };
+    pairs.split(|t| *t == Token::Comma).map(pair).collect()
+}
+
+/// A table's name with the options of its hint.
+pub(super) fn hinted(name: &str, options: &[(String, String)]) -> std::result::Result<String, String> {
+    let mut hinted = name.to_string();
+    for (key, value) in options {
+        if [key, value].iter().any(|text| text.contains([OPTION, VALUE])) {
+            return Err("the options of a table hint hold control characters".into());
+        }
+        hinted.extend([OPTION]);
+        hinted.push_str(key);
+        hinted.extend([VALUE]);
+        hinted.push_str(value);
+    }
+    Ok(hinted)
+}
+
+/// Whether a name has the options of a hint.
+pub(super) fn is_hinted(name: &str) -> bool {
+    name.contains(OPTION)
+}
+
+/// A table's name without the options of its hint, and these.
+pub(super) fn split(name: &str) -> (&str, Vec<(&str, &str)>) {
+    let mut parts = name.split(OPTION);
+    let bare = parts.next().unwrap_or(name);
+    (bare, parts.filter_map(|p| p.split_once(VALUE)).collect())
+}
+
+/// Calls tables with hints by their own names, unless the query calls them otherwise.
+pub(super) fn name_hinted(query: &mut Query) -> Result<()> {
+    match VisitMut::visit(query, &mut OwnNames) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(message) => plan_err!("{message}"),
+    }
+}
+
+struct OwnNames;
+
+impl VisitorMut for OwnNames {
+    type Break = String;
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<String> {
+        if let TableFactor::Table { name, alias, .. } = table {
+            match alias {
+                Some(alias) if is_hinted(&alias.name.value) => {
+                    return ControlFlow::Break("a table hint stands right behind the table's name, not its alias".into());
+                }
+                Some(_) => {}
+                None => *alias = own_name(name),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// What a table with a hint is called.
+pub(super) fn own_name(name: &ObjectName) -> Option<TableAlias> {
+    let ident = name.0.last()?.as_ident().filter(|ident| is_hinted(&ident.value))?;
+    let name = Ident { value: split(&ident.value).0.to_string(), ..ident.clone() };
+    Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None })
+}
 
 /// Adds what the hints of a query say to `ttls`.
 pub(super) fn read_state_ttls(query: &Query, ttls: &mut StateTtls) -> Result<()> {
@@ -112,6 +204,19 @@ fn names(relation: &TableFactor) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn table_hints_are_read() {
+        let text = "+ options('a' = 'b', 'scan.x'='1 s') ";
+        let options = table_options(text).unwrap();
+        let name = hinted("t", &options).unwrap();
+        assert!(is_hinted(&name) && !is_hinted("t"));
+        assert_eq!(split(&name), ("t", vec![("a", "b"), ("scan.x", "1 s")]));
+        for wrong in ["+", "+ OPTIONS", "+ OPTIONS()", "+ OPTIONS('a')", "+ OPTIONS(a = 'b')", "+ FOO('a' = 'b')"] {
+            assert!(table_options(wrong).unwrap_err().contains("takes the hint OPTIONS"), "{wrong}");
+        }
+        assert!(table_options("+ OPTIONS('a").is_err());
+    }
 
     #[test]
     fn hints_are_read_and_others_passed_over() {

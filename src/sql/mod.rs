@@ -8,6 +8,7 @@ pub mod parse;
 mod catalog;
 mod circuit;
 mod describe;
+mod group_window;
 mod grouping;
 mod hints;
 mod insert;

@@ -1,6 +1,7 @@
 //! Queries and expressions to typed logical plans.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -14,38 +15,49 @@ use datafusion_optimizer::simplify_expressions::SimplifyContext;
 use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as SqlStatement};
 
-use super::catalog::{Catalog, Relation, bare_name};
+use super::catalog::{Catalog, CatalogTable, Relation, bare_name};
 use super::functions::Functions;
+use super::group_window::{self, plan_group_windows};
 use super::grouping::compute_grouped;
-use super::hints::read_state_ttls;
+use super::hints::{name_hinted, read_state_ttls, split};
 use super::names::tell_apart;
 use super::place::{Place, message_of, unknown};
+use super::table::hinted_table;
 use super::types::simple_type;
 use super::unnest::fold_unnests;
 use super::version::fold_versions;
 use super::view::ViewSource;
 use super::window::FlinkRelations;
 use crate::Result;
-use crate::plan::StateTtls;
+use crate::connector::Connectors;
+use crate::plan::{StateTtls, StreamTable};
 
 /// Plans queries against a catalog.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
     catalog: &'a Catalog,
     functions: &'a Functions,
+    connectors: &'a Connectors,
     zone: Arc<str>,
     config: ConfigOptions,
     relations: Vec<Arc<dyn RelationPlanner>>,
     types: Arc<dyn TypePlanner>,
     expanded: Cell<usize>,
     state_ttls: RefCell<StateTtls>,
+    /// Tables with the options of hints: those with the same are one table.
+    hinted: RefCell<HashMap<String, Arc<StreamTable>>>,
 }
 
 /// How many times views may be put in in one statement: each may use others twice, and so on.
 const MAX_VIEWS: usize = 500;
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(catalog: &'a Catalog, functions: &'a Functions, zone: Arc<str>) -> Self {
+    pub(super) fn new(
+        catalog: &'a Catalog,
+        functions: &'a Functions,
+        connectors: &'a Connectors,
+        zone: Arc<str>,
+    ) -> Self {
         let mut config = ConfigOptions::new();
         config.execution.time_zone = Some(zone.to_string());
         config.sql_parser.enable_ident_normalization = false;
@@ -53,12 +65,14 @@ impl<'a> Planner<'a> {
         Self {
             catalog,
             functions,
+            connectors,
             zone,
             config,
             relations: vec![Arc::new(FlinkRelations)],
             types,
             expanded: Cell::new(0),
             state_ttls: RefCell::default(),
+            hinted: RefCell::default(),
         }
     }
 
@@ -72,6 +86,23 @@ impl<'a> Planner<'a> {
         self.state_ttls.borrow().clone()
     }
 
+    /// A table with the options of a hint in the place of its own.
+    pub(super) fn with_options(
+        &self,
+        table: &CatalogTable,
+        options: &[(&str, &str)],
+    ) -> std::result::Result<Arc<StreamTable>, String> {
+        let name = &table.table.descriptor.name;
+        let resolved = hinted_table(table, options, self.connectors, self);
+        resolved.map(Arc::new).map_err(|e| {
+            let said = match &e {
+                crate::Error::Sql(sql) => sql.message.clone(),
+                other => other.to_string(),
+            };
+            format!("the hint OPTIONS of table '{name}': {said}")
+        })
+    }
+
     /// A query's plan, fully typed.
     pub(super) fn query(&self, query: &Query, place: &Place<'_>) -> Result<LogicalPlan> {
         let plan = self.raw_query(query).map_err(|e| self.explain(&e, place))?;
@@ -80,12 +111,15 @@ impl<'a> Planner<'a> {
 
     /// A query's plan before types are coerced.
     pub(super) fn raw_query(&self, query: &Query) -> datafusion_common::Result<LogicalPlan> {
-        read_state_ttls(query, &mut self.state_ttls.borrow_mut())?;
         let mut query = query.clone();
+        name_hinted(&mut query)?;
+        read_state_ttls(&query, &mut self.state_ttls.borrow_mut())?;
         tell_apart(&mut query);
         self.functions.prepare(&mut query);
+        group_window::prepare(&mut query);
         let statement = SqlStatement::Query(Box::new(query));
-        let plan = fold_unnests(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        let plan = plan_group_windows(self.sql_to_rel().sql_statement_to_plan(statement)?)?;
+        let plan = fold_unnests(plan)?;
         let plan = fold_versions(plan)?;
         self.functions.analyze(compute_grouped(plan)?)
     }
@@ -139,7 +173,23 @@ impl ContextProvider for Planner<'_> {
             Ok(bare) => bare,
             Err(message) => return plan_err!("{message}"),
         };
-        match self.catalog.get(&bare) {
+        let (bare, options) = split(&bare);
+        match self.catalog.get(bare) {
+            Some(Relation::Table(table)) if !options.is_empty() => {
+                if let Some(known) = self.hinted.borrow().get(name.table()) {
+                    return Ok(Arc::clone(known) as Arc<dyn TableSource>);
+                }
+                match self.with_options(table, &options) {
+                    Ok(table) => {
+                        self.hinted.borrow_mut().insert(name.table().to_string(), Arc::clone(&table));
+                        Ok(table as Arc<dyn TableSource>)
+                    }
+                    Err(message) => plan_err!("{message}"),
+                }
+            }
+            Some(Relation::View(_)) if !options.is_empty() => {
+                plan_err!("'{bare}' is a view; the hint OPTIONS is for tables")
+            }
             Some(Relation::Table(table)) => Ok(Arc::clone(&table.table) as Arc<dyn TableSource>),
             Some(Relation::View(view)) => {
                 self.expanded.set(self.expanded.get() + 1);
@@ -151,7 +201,7 @@ impl ContextProvider for Planner<'_> {
                     Err(e) => plan_err!("the view '{bare}' cannot be used: {}", message_of(&e, &[])),
                 }
             }
-            None => plan_err!("{}", unknown("table", &bare, self.catalog.names())),
+            None => plan_err!("{}", unknown("table", bare, self.catalog.names())),
         }
     }
 
@@ -168,7 +218,7 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar(name)
+        self.functions.scalar(name).or_else(|| group_window::marker(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::{
-    Expr, GroupByExpr, Query, Select, SetExpr, Spanned, TableFactor, TableVersion, Visit, Visitor,
-};
+use datafusion_sql::sqlparser::ast::{Expr, Query, Spanned, TableFactor, TableVersion, Visit, Visitor};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::ast::{ColumnKind, Insert, Statement};
@@ -74,19 +72,6 @@ impl Refusal<'_> {
     fn refuse(&self, span: Span, what: &str) -> Flow {
         ControlFlow::Break(Box::new(self.place.error(span, format!("{what} is not supported yet"))))
     }
-
-    fn group(&self, select: &Select) -> Flow {
-        let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return ControlFlow::Continue(()) };
-        for expr in exprs {
-            let Expr::Function(function) = expr else { continue };
-            let name = function.name.to_string().to_ascii_uppercase();
-            if ["TUMBLE", "HOP", "SESSION"].contains(&name.as_str()) {
-                let what = format!("the group window {name}(…) in GROUP BY");
-                return self.refuse(function.name.span(), &format!("{what}, in place of TABLE({name}(TABLE …)),"));
-            }
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 impl Visitor for Refusal<'_> {
@@ -103,9 +88,6 @@ impl Visitor for Refusal<'_> {
 
     fn pre_visit_query(&mut self, query: &Query) -> Flow {
         self.deeper()?;
-        if let SetExpr::Select(select) = query.body.as_ref() {
-            self.group(select)?;
-        }
         if let Some(with) = query.with.as_ref().filter(|w| w.recursive) {
             return self.refuse(with.with_token.0.span, "WITH RECURSIVE");
         }

@@ -13,7 +13,7 @@ use super::place::{OrPlace, Place, unknown};
 use super::planner::Planner;
 use super::settings::Settings;
 use super::stack::with_large_stack;
-use super::{describe, insert, like, refuse, table};
+use super::{describe, hints, insert, like, refuse, table};
 use crate::Result;
 use crate::connector::Connectors;
 use crate::plan::{StateTtls, StreamTable};
@@ -217,7 +217,7 @@ impl Session {
     }
 
     fn planner(&self) -> Planner<'_> {
-        Planner::new(&self.catalog, &self.functions, self.settings.time_zone())
+        Planner::new(&self.catalog, &self.functions, &self.connectors, self.settings.time_zone())
     }
 
     fn create_table(&mut self, definition: &CreateTable, place: &Place<'_>) -> Result<Outcome> {
@@ -298,19 +298,32 @@ impl Session {
     }
 
     fn insert(&self, insert: &Insert, place: &Place<'_>) -> Result<PlannedInsert> {
-        let table = Arc::clone(&self.existing(&insert.table, place)?.table);
+        let (table, options) = self.existing_with_options(&insert.table, place)?;
         let planner = self.planner();
+        let table = match options.is_empty() {
+            true => Arc::clone(&table.table),
+            false => planner.with_options(table, &options).at(place, place.span_of(&insert.table))?,
+        };
         let plan = insert::plan(insert, &table, &planner, place)?;
         Ok(PlannedInsert { table, plan, state_ttls: planner.state_ttls() })
     }
 
     fn existing(&self, name: &ObjectName, place: &Place<'_>) -> Result<&CatalogTable> {
+        self.existing_with_options(name, place).map(|(table, _)| table)
+    }
+
+    /// A table, and the options of the hint behind its name.
+    fn existing_with_options<'n>(
+        &self,
+        name: &'n ObjectName,
+        place: &Place<'_>,
+    ) -> Result<(&CatalogTable, Vec<(&'n str, &'n str)>)> {
         let span = place.span_of(name);
-        let bare = simple_name(name).at(place, span)?;
-        match self.catalog.get(&bare.value) {
-            Some(Relation::Table(table)) => Ok(table),
-            Some(Relation::View(_)) => Err(place.error(span, format!("'{}' is a view, not a table", bare.value))),
-            None => Err(place.error(span, unknown("table", &bare.value, self.catalog.names()))),
+        let (bare, options) = hints::split(&simple_name(name).at(place, span)?.value);
+        match self.catalog.get(bare) {
+            Some(Relation::Table(table)) => Ok((table, options)),
+            Some(Relation::View(_)) => Err(place.error(span, format!("'{bare}' is a view, not a table"))),
+            None => Err(place.error(span, unknown("table", bare, self.catalog.names()))),
         }
     }
 

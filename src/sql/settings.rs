@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::timezone::Tz;
 
-use crate::plan::UnboundedState;
+use crate::plan::{EmitOptions, UnboundedState};
 use crate::table::options::{nearest, parse_duration};
 
 mod keys;
@@ -33,6 +33,10 @@ impl Settings {
             keys::TIME_ZONE => check(key, value, "a time zone such as 'Europe/Berlin'", zone(value).is_some())?,
             keys::IDLE_TIMEOUT => check(key, value, "a time span such as '10 s'", duration(value).is_some())?,
             keys::STATE_TTL => check(key, value, "a time span such as '1 h'", duration(value).is_some())?,
+            keys::ALLOW_LATENESS | keys::EARLY_DELAY | keys::LATE_DELAY => {
+                check(key, value, "a time span such as '5 s'", duration(value).is_some())?
+            }
+            keys::EARLY | keys::LATE => check(key, value, "true or false", boolean(value).is_some())?,
             keys::CDC_DUPLICATES => check(key, value, "true or false", boolean(value).is_some())?,
             keys::UNBOUNDED_STATE => check(key, value, "'allow', 'warn' or 'refuse'", unbounded(value).is_some())?,
             keys::PIPELINE_NAME | keys::LATE_SINK => None,
@@ -81,6 +85,22 @@ impl Settings {
     /// `table.exec.state.ttl`: after what time without a row state is let go; `None`: never.
     pub fn state_ttl(&self) -> Option<Duration> {
         duration(self.get(keys::STATE_TTL)?).filter(|d| d.as_millis() > 0)
+    }
+
+    /// `table.exec.emit.*`: when group windows give results beside when they are closed. What keeps late results is the allowed
+    /// lateness, or else the state's time-to-live.
+    pub fn emit(&self) -> EmitOptions {
+        let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let span = |key: &str| self.get(key).and_then(duration).map(millis);
+        let fire = |enabled: &str, delay: &str| {
+            let on = self.get(enabled).and_then(boolean).unwrap_or(false);
+            on.then(|| span(delay).unwrap_or(0))
+        };
+        EmitOptions {
+            lateness: span(keys::ALLOW_LATENESS).or(self.state_ttl().map(millis)),
+            early: fire(keys::EARLY, keys::EARLY_DELAY),
+            late: fire(keys::LATE, keys::LATE_DELAY),
+        }
     }
 
     /// `table.exec.source.cdc-events-duplicate`: whether sources of changes may give a change more than once.

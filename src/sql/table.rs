@@ -9,12 +9,15 @@ use datafusion_sql::sqlparser::ast::Ident;
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::ast::{ColumnDef, ColumnKind, CreateTable, SqlOption, TypeName, WatermarkDef};
+use super::catalog::CatalogTable;
 use super::place::{OrPlace, Place, unknown};
 use super::planner::Planner;
 use super::types::arrow_type;
 use crate::Result;
-use crate::connector::{Connector, Connectors, MetadataColumn, Options, TableDescriptor};
+use crate::connector::{Connector, Connectors, MetadataColumn, OptionSpec, Options, TableDescriptor};
+use crate::error::Position;
 use crate::plan::{ColumnOrigin, StreamTable, TableWatermark};
+use crate::table::WatermarkOptions;
 
 /// Resolves a declaration whose `LIKE` has been merged in already.
 ///
@@ -54,6 +57,37 @@ pub(super) fn resolve(
     })
 }
 
+/// A table with some options in the place of its own.
+pub(super) fn hinted_table(
+    table: &CatalogTable,
+    options: &[(&str, &str)],
+    connectors: &Connectors,
+    planner: &Planner<'_>,
+) -> Result<StreamTable> {
+    let place = Place::new("", Position { line: 1, column: 1 });
+    let name = &table.table.descriptor.name;
+    let Some(definition) = &table.definition else {
+        // The program's own table has no declaration beside its options.
+        let mut descriptor = TableDescriptor::clone(&table.table.descriptor);
+        options.iter().for_each(|(key, value)| descriptor.options.set(*key, *value));
+        descriptor.options.check(&specs(table.table.connector.as_ref(), &descriptor.options))?;
+        return Ok(StreamTable { descriptor: Arc::new(descriptor), ..StreamTable::clone(&table.table) });
+    };
+    let mut definition = definition.clone();
+    definition.options.retain(|o| options.iter().all(|(key, _)| o.key != *key));
+    definition.options.extend(options.iter().map(|(key, value)| SqlOption {
+        key: key.to_string(),
+        value: value.to_string(),
+        position: place.start(),
+    }));
+    resolve(&definition, name, connectors, planner, &place)
+}
+
+/// The options that a table may have: its connector's, and those of its watermark.
+fn specs(connector: &dyn Connector, options: &Options) -> Vec<OptionSpec> {
+    connector.options(options).into_iter().chain(WatermarkOptions::specs()).collect()
+}
+
 fn connector_and_options(
     definition: &CreateTable,
     connectors: &Connectors,
@@ -75,7 +109,8 @@ fn connector_and_options(
     for option in &definition.options {
         options.set(&option.key, &option.value);
     }
-    options.check(&connector.options(&options)).map_err(|e| match culprit(&e, &definition.options) {
+    let checked = options.check(&specs(connector.as_ref(), &options));
+    checked.and_then(|()| WatermarkOptions::read(&options)).map_err(|e| match culprit(&e, &definition.options) {
         Some(option) => option_error(place, option, e.to_string()),
         None => place.error(span_of(definition), e.to_string()),
     })?;

@@ -8,6 +8,7 @@ use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode};
 use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Spanned, TableFactor};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::hints::own_name;
 use super::match_recognize;
 use super::parse::query::{WindowCall, WindowInput, as_window_call};
 use super::unnest::plan_call;
@@ -102,9 +103,10 @@ fn table_factor(input: WindowInput) -> TableFactor {
 }
 
 fn named(name: ObjectName) -> TableFactor {
+    let alias = own_name(&name);
     TableFactor::Table {
         name,
-        alias: None,
+        alias,
         args: None,
         with_hints: Vec::new(),
         version: None,
@@ -175,20 +177,25 @@ fn read_windows(call: &WindowCall, context: &mut dyn RelationPlannerContext) -> 
 fn millis(value: &SqlExpr, context: &mut dyn RelationPlannerContext) -> DfResult<i64> {
     let span = value.span();
     let planned = context.sql_to_expr(value.clone(), &datafusion_common::DFSchema::empty());
-    let (sign, planned) = match planned.map_err(|e| located(e, span))? {
-        Expr::Negative(inner) => (-1, *inner),
+    match interval_millis(&planned.map_err(|e| located(e, span))?) {
+        Some(Some(ms)) => Ok(ms),
+        Some(None) => Err(at(span, "a window's times are whole milliseconds")),
+        None => Err(at(span, "expected an INTERVAL of days to seconds, such as INTERVAL '10' MINUTE")),
+    }
+}
+
+/// A constant interval of days to seconds in milliseconds: the inner `None` where these are not whole, the outer if it is none.
+pub(super) fn interval_millis(expr: &Expr) -> Option<Option<i64>> {
+    let (sign, literal) = match expr {
+        Expr::Negative(inner) => (-1, inner.as_ref()),
         other => (1, other),
     };
-    match planned {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.months == 0 => {
-            let whole = i64::from(v.days).checked_mul(DAY).and_then(|d| d.checked_add(v.nanoseconds / 1_000_000));
-            match whole.filter(|_| v.nanoseconds % 1_000_000 == 0) {
-                Some(ms) => Ok(sign * ms),
-                None => Err(at(span, "a window's times are whole milliseconds")),
-            }
-        }
-        _ => Err(at(span, "expected an INTERVAL of days to seconds, such as INTERVAL '10' MINUTE")),
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) = literal else { return None };
+    if v.months != 0 {
+        return None;
     }
+    let whole = i64::from(v.days).checked_mul(DAY).and_then(|d| d.checked_add(v.nanoseconds / 1_000_000));
+    Some(whole.filter(|_| v.nanoseconds % 1_000_000 == 0).map(|ms| sign * ms))
 }
 
 pub(super) fn at(span: Span, message: impl Into<String>) -> DataFusionError {

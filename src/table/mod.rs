@@ -3,12 +3,14 @@
 mod changelog;
 pub mod options;
 mod projection;
+mod watermark;
 
 use arrow::datatypes::SchemaRef;
 
 pub use changelog::{SinkChangelog, SourceChangelog};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use projection::{project, rows_without_columns};
+pub use watermark::{Alignment, WatermarkOptions};
 
 /// A table as its connector sees it: what DDL says, less computed columns and watermark.
 #[derive(Debug, Clone)]

@@ -73,7 +73,7 @@ fn scripts(directory: &str) -> Vec<PathBuf> {
 
 #[test]
 fn queries_give_their_committed_answers() {
-    for name in ANSWERED {
+    for name in ANSWERED.into_iter().chain(crate::pages::PAGES) {
         let path = format!("queries/{name}.sql");
         let expected = std::fs::read_to_string(root().join(format!("queries/expected/{name}.txt"))).unwrap();
         assert_eq!(millstream(&["run", &path]).good(), expected, "{name}");

@@ -12,6 +12,7 @@ mod fuzz;
 mod late_rows;
 mod law;
 mod nexmark;
+mod pages;
 mod rooms;
 mod scripts;
 mod unbounded;

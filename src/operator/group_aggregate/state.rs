@@ -89,7 +89,7 @@ impl GroupAggregate {
     }
 
     /// Finds or makes the groups of rows of state.
-    fn groups_of(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
+    pub(super) fn groups_of(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
         let mut groups = Vec::new();
         let keys = rows.columns().get(..self.plan.keys.len()).ok_or_else(wrong_state)?;
         self.keys.intern(keys, rows.num_rows(), &mut groups)?;

@@ -2,6 +2,9 @@
 //!
 //! While a window is open its rows change the aggregates of its groups as those of a GROUP BY without windows, and nothing
 //! is said of it; what comes or goes when it is closed is late. A group whose rows have all gone gives no row.
+//!
+//! Where results are asked for earlier or later ([`Emit`]), what has gone out of each group is kept, and changes to it go out
+//! while the window takes rows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{Int64Type, SchemaRef};
 
+use super::sent::{Emit, Sent};
 use super::{Aggregate, GroupAggregate, GroupAggregateFactory};
 use crate::change::{ChangeBatch, WallClock, Watermark, rowtime_millis};
 use crate::operator::late::{Late, LateRows};
@@ -21,6 +25,8 @@ use crate::{Error, Result};
 
 /// How many rows of results go out in one batch.
 const BATCH_ROWS: usize = 8192;
+/// The state that holds what has gone out.
+const SENT: &str = "sent";
 
 /// Groups the rows of each window by key and aggregates them, where rows may go again. Each row stands there once for each
 /// of its windows.
@@ -30,10 +36,14 @@ pub struct ChangingWindowAggregate {
     pub window: [usize; 2],
     /// The key columns.
     pub keys: Vec<usize>,
+    /// Whether rows of the input may go again.
+    pub changing: bool,
     /// The clock that windows were cut by.
     pub clock: WallClock,
     /// The aggregates, over the input's columns.
     pub aggregates: Vec<Aggregate>,
+    /// When results go out beside when the watermark closes their window.
+    pub emit: Option<Emit>,
     /// What each column of `schema` is.
     pub outputs: Vec<WindowOutput>,
     /// The input's schema.
@@ -49,13 +59,16 @@ impl OperatorFactory for ChangingWindowAggregate {
             aggregates: self.aggregates.clone(),
             input: Arc::clone(&self.input),
             schema: Arc::clone(&self.schema),
-            changing: true,
+            changing: self.changing,
             ttl: None,
         })?;
+        let sent = self.emit.map(|emit| Sent::new(emit, Arc::clone(&self.schema)));
         Ok(Box::new(Windowed {
             plan: self.clone(),
             groups,
+            sent,
             open: BTreeMap::new(),
+            ends: Vec::new(),
             is_open: Vec::new(),
             reached: i64::MIN,
             pending: Vec::new(),
@@ -72,8 +85,12 @@ struct Windowed {
     plan: ChangingWindowAggregate,
     /// Groups by window and key.
     groups: GroupAggregate,
-    /// The groups of open windows, by the windows' ends.
+    /// What has gone out, where windows give results more than once.
+    sent: Option<Sent>,
+    /// The groups of windows that take rows, by the windows' ends.
     open: BTreeMap<i64, Vec<u32>>,
+    /// By group: the end of its window.
+    ends: Vec<i64>,
     /// By group: whether it is among these.
     is_open: Vec<bool>,
     /// The watermark that the last step ended with, as the windows' clock shows it.
@@ -92,12 +109,19 @@ impl Windowed {
         }
     }
 
+    /// How long after its end a window takes rows.
+    fn lateness(&self) -> i64 {
+        self.plan.emit.map_or(0, |emit| emit.lateness)
+    }
+
     /// Brings a batch into the groups of open windows; what is in closed ones is dropped, whether it comes or goes.
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
         let ends = self.ends(&batch.rows)?;
         let marks = batch.watermarks.as_ref().map(|w| self.plan.clock.all_at(w.clone()));
         let mark = |row: usize| marks.as_ref().map_or(self.reached, |m| m.value(row).max(self.reached));
-        let in_time = BooleanBuffer::collect_bool(ends.len(), |row| ends.value(row).saturating_sub(1) > mark(row));
+        let lateness = self.lateness();
+        let last = |row: usize| ends.value(row).saturating_sub(1).saturating_add(lateness);
+        let in_time = BooleanBuffer::collect_bool(ends.len(), |row| last(row) > mark(row));
         if in_time.count_set_bits() == ends.len() {
             return self.add_in_time(batch);
         }
@@ -114,6 +138,9 @@ impl Windowed {
         let Some(groups) = self.groups.enter(std::slice::from_ref(batch))?.pop() else { return Ok(()) };
         let touched = std::mem::take(&mut self.groups.touched.groups);
         self.note_open(&touched)?;
+        if let Some(sent) = &mut self.sent {
+            sent.touch(&touched, self.groups.keys.len());
+        }
         self.groups.touched.groups = touched;
         self.groups.apply(batch, &groups)
     }
@@ -121,6 +148,7 @@ impl Windowed {
     /// Notes when the windows of some groups close.
     fn note_open(&mut self, groups: &[u32]) -> Result<()> {
         self.is_open.resize(self.groups.keys.len(), false);
+        self.ends.resize(self.groups.keys.len(), i64::MAX);
         let fresh: Vec<u32> = groups.iter().copied().filter(|g| !self.is_open[*g as usize]).collect();
         if fresh.is_empty() {
             return Ok(());
@@ -129,20 +157,51 @@ impl Windowed {
         let ends = keys.get(1).ok_or_else(|| Error::internal("windows without an end"))?;
         for (group, end) in fresh.iter().zip(rowtime_millis(ends)?.values()) {
             self.is_open[*group as usize] = true;
+            self.ends[*group as usize] = *end;
             self.open.entry(*end).or_default().push(*group);
         }
         Ok(())
     }
 
-    /// Lets out the results of all windows that the watermark has closed, in the order in which they end.
-    fn fire(&mut self, out: &mut Vec<ChangeBatch>) -> Result<()> {
-        let mut closed = Vec::new();
-        while let Some(first) = self.open.first_entry().filter(|e| e.key().saturating_sub(1) <= self.reached) {
+    /// Takes the groups out whose windows take no more rows, in the order in which these end.
+    fn take_closed(&mut self) -> Vec<u32> {
+        let (mut closed, lateness) = (Vec::new(), self.lateness());
+        let is_past = |end: i64| end.saturating_sub(1).saturating_add(lateness) <= self.reached;
+        while let Some(first) = self.open.first_entry().filter(|e| is_past(*e.key())) {
             let mut groups = first.remove();
             groups.sort_unstable();
             closed.append(&mut groups);
         }
         closed.iter().for_each(|group| self.is_open[*group as usize] = false);
+        closed
+    }
+
+    /// Tells what has changed of windows that take rows, as far as it is due, and of those that the watermark, `before` until
+    /// now, has closed.
+    fn tell(&mut self, before: i64, now: i64, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        let Some(mut sent) = self.sent.take() else { return Ok(()) };
+        let (ends, lateness) = (&self.ends, self.lateness());
+        let last = |group: u32| ends[group as usize].saturating_sub(1);
+        let is_past = |time: i64| time > before && time <= self.reached;
+        let closes = |group: u32| is_past(last(group)) || is_past(last(group).saturating_add(lateness));
+        let mut due = sent.due(now, |group| last(group) <= self.reached, closes);
+        due.sort_by_key(|group| (ends[*group as usize], *group));
+        for part in due.chunks(BATCH_ROWS) {
+            let live: Vec<u32> = part.iter().copied().filter(|g| self.groups.rows[*g as usize] > 0).collect();
+            let rows = self.result(&live)?;
+            sent.tell(part, |group| self.groups.rows[group as usize] > 0, &rows, out)?;
+        }
+        let mut gone = self.take_closed();
+        sent.forget(&gone)?;
+        gone.retain(|group| self.groups.rows[*group as usize] > 0);
+        self.groups.forget(&gone);
+        self.sent = Some(sent);
+        Ok(())
+    }
+
+    /// Lets out the results of all windows that the watermark has closed, in the order in which they end.
+    fn fire(&mut self, out: &mut Vec<ChangeBatch>) -> Result<()> {
+        let mut closed = self.take_closed();
         closed.retain(|group| self.groups.rows[*group as usize] > 0);
         for part in closed.chunks(BATCH_ROWS) {
             out.push(ChangeBatch::append(self.result(part)?));
@@ -152,6 +211,9 @@ impl Windowed {
     }
 
     fn result(&mut self, groups: &[u32]) -> Result<RecordBatch> {
+        if groups.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.plan.schema)));
+        }
         let keys = self.groups.keys.take(groups)?;
         let values = self.groups.evaluate(groups)?;
         let values: Vec<ArrayRef> = self.groups.layout.columns.iter().filter_map(|c| values.get(*c).cloned()).collect();
@@ -170,8 +232,25 @@ impl Windowed {
         Ok(RecordBatch::try_new(Arc::clone(&self.plan.schema), columns.collect::<Result<Vec<_>>>()?)?)
     }
 
+    /// Takes over what has gone out, behind the keys of its groups.
+    fn take_sent(&mut self, rows: &RecordBatch) -> Result<()> {
+        let groups = self.groups.groups_of(rows)?;
+        let columns: Vec<usize> = (2 + self.plan.keys.len()..rows.num_columns()).collect();
+        let rows = rows.project(&columns)?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.plan.schema), rows.columns().to_vec())?;
+        if let Some(sent) = &mut self.sent {
+            sent.touch(&groups, self.groups.keys.len());
+            sent.keep(&groups, &rows)?;
+        }
+        Ok(())
+    }
+
     fn remap(&mut self, remap: &Remap) {
         remap.apply(&mut self.is_open);
+        remap.apply(&mut self.ends);
+        if let Some(sent) = &mut self.sent {
+            sent.remap(remap);
+        }
         for groups in self.open.values_mut() {
             *groups = groups.iter().filter_map(|group| remap.get(*group)).collect();
         }
@@ -190,12 +269,17 @@ impl Operator for Windowed {
         for batch in std::mem::take(&mut self.pending) {
             self.add(&batch)?;
         }
+        let before = self.reached;
         self.reached = match time.watermark {
             Watermark::MAX => i64::MAX,
             Watermark(at) => self.plan.clock.at(at),
         };
-        self.fire(out)?;
-        if let Some(remap) = self.groups.compact()? {
+        match &self.sent {
+            Some(_) => self.tell(before, time.processing_time, out)?,
+            None => self.fire(out)?,
+        }
+        if self.sent.as_ref().is_none_or(Sent::is_told)
+            && let Some(remap) = self.groups.compact()? {
             self.remap(&remap);
         }
         Ok(())
@@ -206,11 +290,21 @@ impl Operator for Windowed {
         let reached: ArrayRef = Arc::new(Int64Array::from(vec![self.reached]));
         let rows = vec![RecordBatch::try_from_iter([("watermark", reached)])?];
         tables.push(StateTable { name: "reached", placement: Placement::All, rows });
+        if let Some(sent) = &self.sent {
+            let groups = sent.groups();
+            let rows = vec![sent.freeze(&groups, self.groups.keys.take(&groups)?)?];
+            let keys = 2 + self.plan.keys.len();
+            tables.push(StateTable { name: SENT, placement: Placement::Key((0..keys).collect()), rows });
+        }
         Ok(tables)
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for table in tables {
+            if table.name == SENT {
+                table.rows.iter().try_for_each(|rows| self.take_sent(rows))?;
+                continue;
+            }
             if table.name != "reached" {
                 self.groups.load(&table)?;
                 continue;
@@ -220,7 +314,15 @@ impl Operator for Windowed {
             self.reached = self.reached.max(reached.unwrap_or(i64::MIN));
         }
         let all: Vec<u32> = (0u32..).take(self.groups.keys.len()).collect();
+        if let Some(sent) = &mut self.sent {
+            // What was still to be told is found by comparing.
+            sent.touch(&all, all.len());
+        }
         self.note_open(&all)
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        self.sent.as_ref().and_then(Sent::next_timer)
     }
 
     fn late_rows(&mut self) -> Option<&mut LateRows> {
@@ -229,7 +331,10 @@ impl Operator for Windowed {
 
     fn stats(&self) -> OperatorStats {
         let OperatorStats { state_rows, state_bytes, .. } = self.groups.stats();
-        let own = self.is_open.capacity() + self.open.values().map(|g| g.capacity() * 4).sum::<usize>();
+        let (sent_rows, sent_bytes) = self.sent.as_ref().map_or((0, 0), Sent::size);
+        let state_rows = state_rows + sent_rows as u64;
+        let state_bytes = state_bytes + sent_bytes as u64;
+        let own = self.is_open.capacity() * 9 + self.open.values().map(|g| g.capacity() * 4).sum::<usize>();
         OperatorStats { state_rows, state_bytes: state_bytes + own as u64, late_rows: self.late.count() }
     }
 }

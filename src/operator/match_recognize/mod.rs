@@ -19,6 +19,10 @@ mod scalar;
 mod slot;
 mod tape;
 mod term;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod zone;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -5,6 +5,7 @@ use super::history::NONE;
 use super::run::{Candidate, Run, Scratch, Search};
 use super::slot::{Frame, Matched};
 use super::tape::Tape;
+use super::zone::Zones;
 use crate::state::RowStore;
 use crate::{Error, Result};
 
@@ -57,6 +58,7 @@ pub(super) struct Match {
 pub(super) struct Partition {
     pub tape: Tape,
     pub run: Run,
+    zones: Zones,
     /// Whether a search is under way.
     pub running: bool,
     /// Where the next one begins.
@@ -98,6 +100,12 @@ impl Partition {
             let deadline = plan.within.map(|within| first.time.saturating_add(within));
             let mut over = None;
             while self.run.next < self.tape.end() {
+                if self.run.next > self.run.start {
+                    self.run.stand_still(&self.tape, &search, &mut self.zones, deadline);
+                    if self.run.next >= self.tape.end() {
+                        break;
+                    }
+                }
                 let row = self.tape.row(self.run.next);
                 if let Some(deadline) = deadline.filter(|deadline| row.time >= *deadline) {
                     over = Some((deadline, first.id));
@@ -105,6 +113,11 @@ impl Partition {
                 }
                 if self.run.step(&self.tape, &search, scratch)? {
                     over = Some((row.time, row.id));
+                    break;
+                }
+                if self.run.rejoin(&self.tape, &search) {
+                    let last = self.tape.row(self.run.next - 1);
+                    over = Some((last.time, last.id));
                     break;
                 }
             }
@@ -119,6 +132,10 @@ impl Partition {
             }
             let Some((time, id)) = over else { return Ok(deadline) };
             now = now.max(time);
+            self.run.end(&self.tape, &search);
+            if let Some(candidate) = self.run.candidate.filter(|_| self.run.rejoined) {
+                self.run.retrace(candidate.end, &self.tape, &search, scratch)?;
+            }
             self.running = false;
             self.start = match self.run.candidate {
                 Some(candidate) => self.add_match(plan, candidate, (now, id), scratch, found)?,
@@ -178,10 +195,11 @@ impl Partition {
     pub fn release(&mut self, plan: &MatchRecognize, gone: impl FnMut(u32)) {
         let needed = if self.running { self.run.start } else { self.start };
         self.tape.release(needed.saturating_sub(plan.program.before), plan.program.cells.len(), gone);
+        self.zones.release(self.tape.begin());
     }
 
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
-        self.tape.bytes() + self.run.bytes() + size_of::<Self>()
+        self.tape.bytes() + self.run.bytes() + self.zones.bytes() + size_of::<Self>()
     }
 }

@@ -8,6 +8,8 @@ use super::program::{Condition, Current, Program};
 use super::scalar::Scalar;
 use super::slot::{Frame, Matched};
 use super::tape::Tape;
+use super::trace::Trace;
+use super::zone::{BLOCK, LEVELS, Zone, Zones, block_rows};
 use crate::state::RowStore;
 use crate::{Error, Result};
 
@@ -17,7 +19,7 @@ const MAX_THREADS: usize = 100_000;
 const FEW_THREADS: usize = 8;
 
 /// A way to match the rows so far.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Thread {
     /// Where the last row stands; [`NONE`] before the first.
     position: u32,
@@ -44,13 +46,44 @@ pub(super) struct Run {
     /// What each thread remembers, one after the other.
     registers: Vec<Scalar>,
     pub histories: Histories,
+    /// From which row on each thread has stood where it stands.
+    still_since: u64,
+    /// Where the threads, of this search or one before it, stood still for long.
+    still: Option<Still>,
+    /// What became of a search before this one.
+    before: Trace,
+    /// What becomes of this one, if it has not come to go the way of that.
+    own: Trace,
+    /// Whether it goes the way of a search before it: then histories are not known.
+    pub rejoined: bool,
 }
+
+/// Rows over which all threads stood still.
+#[derive(Debug)]
+struct Still {
+    positions: Vec<u32>,
+    registers: Vec<Scalar>,
+    /// From the time on at which that search began.
+    began: i64,
+    since: u64,
+    until: u64,
+}
+
+/// Over fewer rows it is not noted that threads stood still.
+const LONG: u64 = 16;
 
 /// What a search needs besides its own state.
 pub(super) struct Search<'a> {
     pub automaton: &'a Automaton,
     pub program: &'a Program,
     pub store: &'a dyn RowStore,
+}
+
+impl Search<'_> {
+    /// Whether conditions ask for nothing of the rows bound so far.
+    fn is_pure(&self) -> bool {
+        self.program.registers == 0 && !self.program.general
+    }
 }
 
 /// Kept between steps for its memory.
@@ -80,6 +113,9 @@ impl Run {
         self.registers.clear();
         self.registers.resize(search.program.registers, Scalar::Absent);
         self.histories.clear();
+        self.still_since = start + 1;
+        self.rejoined = false;
+        self.own.clear();
         if search.automaton.empty {
             self.candidate = Some(Candidate { end: start, history: NONE });
         }
@@ -134,9 +170,14 @@ impl Run {
                  tell the variables apart, or add WITHIN"
             )));
         }
+        if self.threads != scratch.threads || self.registers != scratch.registers {
+            self.note_still(tape);
+            self.still_since = row + 1;
+        }
         std::mem::swap(&mut self.threads, &mut scratch.threads);
         std::mem::swap(&mut self.registers, &mut scratch.registers);
         self.next += 1;
+        self.note_trace(search);
         if self.histories.is_large() {
             let threads = self.threads.iter_mut().map(|t| &mut t.history);
             self.histories.keep(threads.chain(self.candidate.iter_mut().map(|c| &mut c.history)));
@@ -144,10 +185,166 @@ impl Run {
         Ok(ended || self.threads.is_empty())
     }
 
+    /// Notes where threads stand.
+    fn note_trace(&mut self, search: &Search<'_>) {
+        if self.next >= self.start + LONG && search.is_pure() {
+            let trace = if self.rejoined { &mut self.before } else { &mut self.own };
+            trace.note(self.next, self.threads.iter().map(|t| t.position));
+        }
+    }
+
+    /// Goes the way of a search before it at once, if all threads stand as they stood there. Whether no thread is left then.
+    pub fn rejoin(&mut self, tape: &Tape, search: &Search<'_>) -> bool {
+        if self.rejoined || self.next >= self.before.until || !search.is_pure() {
+            return false;
+        }
+        let own = self.threads.iter().map(|t| t.position);
+        let same = self.before.at(self.next).is_some_and(|list| own.eq(list.iter().copied()));
+        // What is in time for a search is in time for one that began later.
+        if !same || self.before.began > tape.row(self.start).time {
+            return false;
+        }
+        if let Some(end) = self.before.candidate.filter(|end| *end > self.next) {
+            self.candidate = Some(Candidate { end, history: NONE });
+        }
+        self.next = self.before.until;
+        self.still_since = self.next;
+        self.rejoined = true;
+        self.threads.clear();
+        if !self.before.died {
+            let last = self.before.last().iter();
+            self.threads.extend(last.map(|position| Thread { position: *position, history: NONE }));
+        }
+        self.threads.is_empty()
+    }
+
+    /// Notes how the search has ended.
+    pub fn end(&mut self, tape: &Tape, search: &Search<'_>) {
+        self.note_still(tape);
+        if !search.is_pure() || (!self.rejoined && self.own.is_empty()) {
+            return;
+        }
+        if !self.rejoined {
+            std::mem::swap(&mut self.before, &mut self.own);
+            self.before.began = tape.row(self.start).time;
+        }
+        self.before.until = self.next;
+        self.before.died = self.threads.is_empty();
+        self.before.candidate = self.candidate.map(|c| c.end);
+        self.before.release(self.start);
+    }
+
+    /// Finds the rows of a match anew, after the search has gone the way of another.
+    pub fn retrace(&mut self, end: u64, tape: &Tape, search: &Search<'_>, scratch: &mut Scratch) -> Result<()> {
+        let mut again = Run::default();
+        again.begin(self.start, search);
+        while again.next < end {
+            again.step(tape, search, scratch)?;
+        }
+        self.histories = again.histories;
+        match again.candidate.filter(|c| c.end == end) {
+            Some(candidate) => self.candidate = Some(candidate),
+            None => return Err(Error::internal("a match that is not found again")),
+        }
+        Ok(())
+    }
+
+    /// Notes over which rows threads stood still, when that is over.
+    pub fn note_still(&mut self, tape: &Tape) {
+        if self.next.saturating_sub(self.still_since) >= LONG {
+            self.still = Some(Still {
+                positions: self.threads.iter().map(|t| t.position).collect(),
+                registers: self.registers.clone(),
+                began: tape.row(self.start).time,
+                since: self.still_since,
+                until: self.next,
+            });
+        }
+    }
+
+    /// Passes over rows at which all threads stand still: where those of a search before did, and by blocks. `deadline` is
+    /// the first time that is too late.
+    pub fn stand_still(&mut self, tape: &Tape, search: &Search<'_>, zones: &mut Zones, deadline: Option<i64>) {
+        if search.program.general {
+            return;
+        }
+        let until = self.next.max(self.known_still(tape));
+        self.pass(until, search);
+        while let Some(rows) = self.still_block(tape, search, zones, deadline) {
+            self.pass(self.next + rows, search);
+        }
+    }
+
+    fn pass(&mut self, until: u64, search: &Search<'_>) {
+        if until > self.next {
+            self.next = until;
+            let accepting = self.threads.last().filter(|t| search.automaton.accepts[t.position as usize]);
+            if let Some(Thread { history, .. }) = accepting {
+                self.candidate = Some(Candidate { end: until, history: *history });
+            }
+        }
+    }
+
+    /// Up to where the threads of a search before stood still, if these are the same.
+    fn known_still(&self, tape: &Tape) -> u64 {
+        let Some(still) = &self.still else { return 0 };
+        // What is in time for a search is in time for one that began later.
+        let covers = still.since <= self.next && self.next < still.until && still.began <= tape.row(self.start).time;
+        let same = self.threads.iter().map(|t| t.position).eq(still.positions.iter().copied());
+        if covers && same && self.registers == still.registers { still.until } else { 0 }
+    }
+
+    /// How many of the next rows make a block at which all threads stand still.
+    fn still_block(&self, tape: &Tape, search: &Search<'_>, zones: &mut Zones, deadline: Option<i64>) -> Option<u64> {
+        if !self.next.is_multiple_of(BLOCK) || self.next < self.start + LONG {
+            return None;
+        }
+        let width = search.program.cells.len();
+        let mut found = None;
+        for level in 0..LEVELS {
+            let Some(zone) = zones.get(level, self.next, tape, width) else { break };
+            if deadline.is_some_and(|deadline| zone.latest >= deadline) || !self.stands_still(zone, search) {
+                break;
+            }
+            found = Some(block_rows(level));
+        }
+        found
+    }
+
+    fn stands_still(&self, zone: &Zone, search: &Search<'_>) -> bool {
+        let Search { automaton, program, .. } = search;
+        let width = program.registers;
+        self.threads.iter().enumerate().all(|(at, thread)| {
+            if thread.position == NONE {
+                return false;
+            }
+            let position = thread.position as usize;
+            let registers = &self.registers[at * width..(at + 1) * width];
+            let variable = |edge: &Edge| automaton.positions[edge.to as usize].variable as usize;
+            let condition = |variable: usize| &program.conditions[variable];
+            let mut stays = false;
+            let others_fail = automaton.follow[position].iter().all(|edge| {
+                if edge.to == thread.position {
+                    let free = edge.unless.iter().all(|v| zone.never(condition(*v as usize), registers));
+                    stays = free && zone.always(condition(variable(edge)), registers);
+                    return true;
+                }
+                let barred = edge.unless.iter().any(|v| zone.always(condition(*v as usize), registers));
+                barred || zone.never(condition(variable(edge)), registers)
+            });
+            let own = automaton.positions[position].variable as usize;
+            // What ends a match there leaves no thread behind it.
+            let accepts = automaton.accepts[position];
+            let goes_on = !accepts || (!automaton.first_counts && at + 1 == self.threads.len());
+            stays && others_fail && goes_on && program.updates[own].is_empty()
+        })
+    }
+
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
         let threads = self.threads.capacity() * size_of::<Thread>();
-        threads + self.registers.capacity() * size_of::<Scalar>() + self.histories.bytes()
+        let traces = self.before.bytes() + self.own.bytes();
+        threads + self.registers.capacity() * size_of::<Scalar>() + self.histories.bytes() + traces
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::partials::Partials;
 use super::sessions::{NONE, SessionWindow, Sessions};
-use super::{Pending, SessionSpec, fired_of, fired_table, int64};
-use crate::change::ChangeBatch;
+use super::{Pending, SessionSpec, fired_of, fired_table, session_columns, session_fields, sessions_of, sessions_table};
+use crate::change::{ChangeBatch, take_rows};
 use crate::operator::grouped::{Aggregate, Grouping};
+use crate::operator::late::LateRows;
+use crate::operator::processing_time::{Closing, ClosingFactory};
 use crate::operator::window::Window;
 use crate::operator::window_aggregate::WindowOutput;
 use crate::operator::window_assign::{WindowEdge, window_column};
@@ -38,20 +39,32 @@ pub struct SessionAggregateFactory {
 
 impl OperatorFactory for SessionAggregateFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.make()?))
+    }
+
+    fn name(&self) -> &'static str {
+        "SessionAggregate"
+    }
+}
+
+impl ClosingFactory for SessionAggregateFactory {
+    fn build_closing(&self) -> Result<Box<dyn Closing>> {
+        Ok(Box::new(self.make()?))
+    }
+}
+
+impl SessionAggregateFactory {
+    fn make(&self) -> Result<SessionAggregate> {
         let keys = Arc::new(self.input.project(&self.sessions.keys)?);
         let grouping = Grouping::try_new(Arc::new(Schema::empty()), self.aggregates.clone())?;
-        Ok(Box::new(SessionAggregate {
+        Ok(SessionAggregate {
             sessions: Sessions::try_new(self.sessions.gap, keys)?,
             partials: Partials::try_new(Arc::new(grouping))?,
             plan: self.clone(),
             pending: Pending::default(),
             assigned: Vec::new(),
-            late_rows: 0,
-        }))
-    }
-
-    fn name(&self) -> &'static str {
-        "SessionAggregate"
+            late: LateRows::default(),
+        })
     }
 }
 
@@ -62,7 +75,7 @@ struct SessionAggregate {
     pending: Pending,
     /// Kept between calls for its memory: the session of each row.
     assigned: Vec<u32>,
-    late_rows: u64,
+    late: LateRows,
 }
 
 impl Operator for SessionAggregate {
@@ -88,25 +101,23 @@ impl Operator for SessionAggregate {
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
+        if self.plan.aggregates.is_empty() {
+            let sessions = sessions_table(&self.sessions, &self.plan.sessions, &self.plan.input)?;
+            return Ok(vec![sessions, fired_table(self.sessions.fired())?]);
+        }
         let open = self.sessions.all_open();
-        let (places, states) = match self.plan.aggregates.is_empty() {
-            true => ((0..open.len()).collect(), None),
-            false => {
-                let (places, states) = self.partials.snapshot(&open)?;
-                (places, Some(states))
-            }
-        };
+        let (places, states) = self.partials.snapshot(&open)?;
         let of_part: Vec<SessionWindow> = places.iter().map(|place| open[*place]).collect();
-        let keys = self.sessions.key_columns(&of_part.iter().map(|s| s.key).collect::<Vec<_>>())?;
-        let bound = |f: fn(&Window) -> i64| {
-            Arc::new(Int64Array::from_iter_values(of_part.iter().map(|s| f(&s.window)))) as ArrayRef
-        };
-        let columns = [bound(|w| w.start), bound(|w| w.end)].into_iter().chain(keys);
-        let columns = columns.chain(states.iter().flat_map(|s| s.columns().iter().cloned())).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(of_part.len()));
-        let rows = RecordBatch::try_new_with_options(self.state_schema()?, columns, &options)?;
+        let known = session_columns(&self.sessions, &of_part)?;
+        let columns = known.into_iter().chain(states.columns().iter().cloned()).collect();
+        let fields = session_fields(&self.plan.sessions, &self.plan.input)?;
+        let fields = fields.into_iter().chain(self.partials.grouping().partial.fields().iter().cloned());
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?;
         let placement = self.plan.sessions.placement((2..2 + self.plan.sessions.keys.len()).collect());
-        Ok(vec![StateTable { name: "sessions", placement, rows: vec![rows] }, fired_table(self.sessions.fired())?])
+        Ok(vec![
+            StateTable { name: "sessions", placement, rows: vec![rows] },
+            fired_table(self.sessions.fired())?,
+        ])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
@@ -120,12 +131,23 @@ impl Operator for SessionAggregate {
         Ok(())
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         OperatorStats {
-            state_rows: self.partials.len().max(self.sessions.len()) as u64,
+            state_rows: self.sessions.len() as u64,
             state_bytes: (self.sessions.bytes() + self.partials.bytes()) as u64,
-            late_rows: self.late_rows,
+            late_rows: self.late.count(),
         }
+    }
+}
+
+impl Closing for SessionAggregate {
+    fn next_end(&self) -> Option<i64> {
+        let last = self.sessions.next_end()?.saturating_sub(1);
+        Some(self.plan.sessions.clock.instant(last).saturating_add(1))
     }
 }
 
@@ -144,26 +166,25 @@ impl SessionAggregate {
         if !merged.is_empty() {
             assigned.iter_mut().for_each(|session| *session = self.sessions.resolve(*session));
         }
-        self.aggregate(&batch.rows, &mut assigned)?;
+        self.aggregate(batch, &mut assigned)?;
         self.assigned = assigned;
         Ok(())
     }
 
     /// Adds rows to their sessions, but for late ones.
-    fn aggregate(&mut self, rows: &RecordBatch, assigned: &mut Vec<u32>) -> Result<()> {
-        let late = assigned.iter().filter(|session| **session == NONE).count();
-        self.late_rows += late as u64;
-        if late == assigned.len() {
-            return Ok(());
-        }
-        let inputs = self.partials.grouping().inputs(rows)?;
-        if late == 0 {
+    fn aggregate(&mut self, batch: &ChangeBatch, assigned: &mut Vec<u32>) -> Result<()> {
+        let all = (0u32..).zip(assigned.iter());
+        let late: Vec<u32> = all.clone().filter(|(_, session)| **session == NONE).map(|(row, _)| row).collect();
+        if late.is_empty() {
+            let inputs = self.partials.grouping().inputs(&batch.rows)?;
             return self.partials.update(assigned, &inputs);
         }
-        let kept = (0u32..).zip(assigned.iter()).filter(|(_, session)| **session != NONE).map(|(row, _)| row);
-        let kept = UInt32Array::from_iter_values(kept);
+        let kept = UInt32Array::from_iter_values(all.filter(|(_, session)| **session != NONE).map(|(row, _)| row));
+        let late = self.plan.sessions.late(batch, &late, self.sessions.fired())?;
+        self.late.dropped(&batch.rows, None, &late)?;
         assigned.retain(|session| *session != NONE);
-        self.partials.update(assigned, &inputs.select(|a| Ok(take(a, &kept, None)?))?)
+        let inputs = self.partials.grouping().inputs(&take_rows(&batch.rows, &kept)?)?;
+        self.partials.update(assigned, &inputs)
     }
 
     fn result(&mut self, ended: &[SessionWindow]) -> Result<RecordBatch> {
@@ -183,25 +204,14 @@ impl SessionAggregate {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.plan.schema), columns, &options)?)
     }
 
-    /// The schema of a snapshot: start and end, the keys, partial aggregates.
-    fn state_schema(&self) -> Result<SchemaRef> {
-        let bounds = ["session_start", "session_end"].map(|n| Arc::new(Field::new(n, DataType::Int64, false)));
-        let keys = self.plan.input.project(&self.plan.sessions.keys)?;
-        let keys = keys.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true))).collect::<Vec<_>>();
-        let states = self.partials.grouping().partial.fields().iter().cloned();
-        Ok(Arc::new(Schema::new(bounds.into_iter().chain(keys).chain(states).collect::<Vec<_>>())))
-    }
-
     /// Takes over rows of a snapshot.
     fn take_over(&mut self, rows: &RecordBatch) -> Result<()> {
-        let (starts, ends) = (int64(rows.column(0))?, int64(rows.column(1))?);
-        let bounds = starts.values().iter().zip(ends.values());
-        let windows: Vec<Window> = bounds.map(|(start, end)| Window { start: *start, end: *end }).collect();
-        let behind_keys = 2 + self.plan.sessions.keys.len();
-        let sessions = self.sessions.restore(&rows.columns()[2..behind_keys], &windows)?;
+        let keys = self.plan.sessions.keys.len();
+        let (key_columns, windows) = sessions_of(rows, keys)?;
+        let sessions = self.sessions.restore(key_columns, &windows)?;
         if self.plan.aggregates.is_empty() {
             return Ok(());
         }
-        self.partials.restore(&sessions, rows.columns()[behind_keys..].to_vec())
+        self.partials.restore(&sessions, rows.columns()[2 + keys..].to_vec())
     }
 }

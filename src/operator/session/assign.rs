@@ -6,8 +6,10 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::sessions::{NONE, SessionWindow, Sessions};
-use super::{Pending, SessionSpec, fired_of, fired_table};
+use super::{Pending, SessionSpec, fired_of, fired_table, sessions_of, sessions_table};
 use crate::change::ChangeBatch;
+use crate::operator::late::LateRows;
+use crate::operator::processing_time::{Closing, ClosingFactory};
 use crate::operator::window::Window;
 use crate::operator::window_assign::window_columns;
 use crate::operator::{Operator, OperatorFactory, OperatorStats, StepTime};
@@ -18,7 +20,7 @@ use crate::{Error, Result};
 const BATCH_ROWS: usize = 8192;
 
 /// Gives every row with the columns `window_start`, `window_end` and `window_time` of its session when the watermark closes
-/// that; drops late rows.
+/// that; drops late rows. A row that goes while its session is open is not given; the session stays as long as it was.
 #[derive(Debug, Clone)]
 pub struct SessionAssignFactory {
     /// The sessions.
@@ -31,19 +33,31 @@ pub struct SessionAssignFactory {
 
 impl OperatorFactory for SessionAssignFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.make()?))
+    }
+
+    fn name(&self) -> &'static str {
+        "SessionWindow"
+    }
+}
+
+impl ClosingFactory for SessionAssignFactory {
+    fn build_closing(&self) -> Result<Box<dyn Closing>> {
+        Ok(Box::new(self.make()?))
+    }
+}
+
+impl SessionAssignFactory {
+    fn make(&self) -> Result<SessionAssign> {
         let keys = Arc::new(self.input.project(&self.sessions.keys)?);
-        Ok(Box::new(SessionAssign {
+        Ok(SessionAssign {
             sessions: Sessions::try_new(self.sessions.gap, keys)?,
             rows: row_store(Arc::clone(&self.input)),
             by_session: Lists::default(),
             plan: self.clone(),
             pending: Pending::default(),
-            late_rows: 0,
-        }))
-    }
-
-    fn name(&self) -> &'static str {
-        "SessionWindow"
+            late: LateRows::default(),
+        })
     }
 }
 
@@ -54,14 +68,11 @@ struct SessionAssign {
     rows: Box<dyn RowStore>,
     by_session: Lists,
     pending: Pending,
-    late_rows: u64,
+    late: LateRows,
 }
 
 impl Operator for SessionAssign {
     fn push(&mut self, _input: usize, batch: ChangeBatch, _out: &mut Vec<ChangeBatch>) -> Result<()> {
-        if batch.kinds.is_some() {
-            return Err(Error::internal("sessions of changing input"));
-        }
         match self.pending.pass(batch) {
             Some(batch) => self.add(&batch),
             None => Ok(()),
@@ -84,29 +95,49 @@ impl Operator for SessionAssign {
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let placement = self.plan.sessions.placement(self.plan.sessions.keys.clone());
-        Ok(vec![StateTable { name: "rows", placement, rows: self.rows.freeze()? }, fired_table(self.sessions.fired())?])
+        Ok(vec![
+            sessions_table(&self.sessions, &self.plan.sessions, &self.plan.input)?,
+            StateTable { name: "rows", placement, rows: self.rows.freeze()? },
+            fired_table(self.sessions.fired())?,
+        ])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
-        let mut fired = i64::MIN;
+        let (mut fired, mut rows) = (i64::MIN, Vec::new());
         for table in tables {
             match table.name {
-                // Sessions are made of their rows anew; none was closed.
-                "rows" => table.rows.into_iter().try_for_each(|rows| self.add(&ChangeBatch::append(rows)))?,
+                "sessions" => table.rows.iter().try_for_each(|rows| {
+                    let (keys, windows) = sessions_of(rows, self.plan.sessions.keys.len())?;
+                    self.sessions.restore(keys, &windows).map(|_| ())
+                })?,
+                "rows" => rows.extend(table.rows),
                 "fired" => fired = fired.max(fired_of(&table.rows)?),
                 other => return Err(Error::internal(format!("sessions have no state named '{other}'"))),
             }
         }
+        // Each row finds its session again: none was closed.
+        rows.into_iter().try_for_each(|rows| self.add(&ChangeBatch::append(rows)))?;
         self.sessions.set_fired(fired);
         Ok(())
+    }
+
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
     }
 
     fn stats(&self) -> OperatorStats {
         OperatorStats {
             state_rows: self.rows.len() as u64,
             state_bytes: (self.sessions.bytes() + self.rows.bytes() + self.by_session.bytes()) as u64,
-            late_rows: self.late_rows,
+            late_rows: self.late.count(),
         }
+    }
+}
+
+impl Closing for SessionAssign {
+    fn next_end(&self) -> Option<i64> {
+        let last = self.sessions.next_end()?.saturating_sub(1);
+        Some(self.plan.sessions.clock.instant(last).saturating_add(1))
     }
 }
 
@@ -123,15 +154,31 @@ impl SessionAssign {
         for (from, into) in &merged {
             self.by_session.join(*from, *into);
         }
-        for (session, row) in assigned.into_iter().zip(first..) {
-            if session == NONE {
-                self.late_rows += 1;
-                self.rows.remove(row);
+        let mut late = Vec::new();
+        for (nth, (session, row)) in assigned.into_iter().zip(first..).enumerate() {
+            let session = self.sessions.resolve(session);
+            let kept = session != NONE && batch.kind(nth).is_addition();
+            if kept {
+                self.by_session.push(session, row);
                 continue;
             }
-            self.by_session.push(self.sessions.resolve(session), row);
+            self.rows.remove(row);
+            if session == NONE || !self.take_away(session, &batch.rows, nth)? {
+                late.push(nth as u32);
+            }
         }
-        Ok(())
+        let late = self.plan.sessions.late(batch, &late, self.sessions.fired())?;
+        self.late.dropped(&batch.rows, batch.kinds.as_ref(), &late)
+    }
+
+    /// Takes a row out of its session; false if it is not there, because it was late.
+    fn take_away(&mut self, session: u32, rows: &RecordBatch, at: usize) -> Result<bool> {
+        let members: Vec<u32> = self.by_session.iter(session).collect();
+        let equal = self.rows.equal(&members, rows, &vec![at as u32; members.len()])?;
+        let Some(found) = equal.iter().rposition(|equal| *equal) else { return Ok(false) };
+        self.by_session.remove(session, members[found]);
+        self.rows.remove(members[found]);
+        Ok(true)
     }
 
     /// Lets the rows of sessions out, session by session, each session's in the order of arrival.
@@ -142,7 +189,7 @@ impl SessionAssign {
             self.by_session.take(session.session, &mut rows);
             rows[from..].sort_unstable();
             windows.resize(rows.len(), session.window);
-            if rows.len() < BATCH_ROWS && nth + 1 < ended.len() {
+            if rows.is_empty() || (rows.len() < BATCH_ROWS && nth + 1 < ended.len()) {
                 continue;
             }
             let mut columns: Vec<ArrayRef> = self.rows.take(&rows)?.columns().to_vec();

@@ -13,9 +13,14 @@ mod tests;
 pub use aggregate::SessionAggregateFactory;
 pub use assign::SessionAssignFactory;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use std::sync::Arc;
 
-use super::late::{in_order, sorted};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+use self::sessions::{SessionWindow, Sessions};
+use super::late::{Late, in_order, sorted};
+use super::window::Window;
 use crate::change::{ChangeBatch, WallClock, rowtime_millis};
 use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
@@ -44,6 +49,17 @@ impl SessionSpec {
 
     fn key_columns(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
         self.keys.iter().map(|k| ArrayRef::clone(rows.column(*k))).collect()
+    }
+
+    /// Why some rows of a batch are late, when sessions have gone out up to a watermark.
+    fn late(&self, batch: &ChangeBatch, rows: &[u32], fired: i64) -> Result<Vec<Late>> {
+        let times = rowtime_millis(batch.rows.column(self.time))?;
+        let fired = self.clock.instant(fired);
+        let late = rows.iter().map(|row| {
+            let own = batch.watermarks.as_ref().map_or(i64::MIN, |w| w.value(*row as usize));
+            Late { row: *row, time: times.value(*row as usize), watermark: own.max(fired) }
+        });
+        Ok(late.collect())
     }
 
     /// Where rows of state belong that have the key columns at some places.
@@ -81,9 +97,43 @@ impl Pending {
     }
 }
 
+/// The columns that tell a session in state: its start and end, and its keys.
+fn session_fields(spec: &SessionSpec, input: &SchemaRef) -> Result<Vec<FieldRef>> {
+    let bounds = ["session_start", "session_end"].map(|n| Arc::new(Field::new(n, DataType::Int64, false)));
+    let keys = input.project(&spec.keys)?;
+    let keys = keys.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
+    Ok(bounds.into_iter().chain(keys).collect())
+}
+
+/// Some sessions in these columns.
+fn session_columns(sessions: &Sessions, some: &[SessionWindow]) -> Result<Vec<ArrayRef>> {
+    let bound = |f: fn(&Window) -> i64| {
+        Arc::new(Int64Array::from_iter_values(some.iter().map(|s| f(&s.window)))) as ArrayRef
+    };
+    let keys = sessions.key_columns(&some.iter().map(|s| s.key).collect::<Vec<_>>())?;
+    Ok([bound(|w| w.start), bound(|w| w.end)].into_iter().chain(keys).collect())
+}
+
+/// All open sessions as state.
+fn sessions_table(sessions: &Sessions, spec: &SessionSpec, input: &SchemaRef) -> Result<StateTable> {
+    let schema = Arc::new(Schema::new(session_fields(spec, input)?));
+    let rows = RecordBatch::try_new(schema, session_columns(sessions, &sessions.all_open())?)?;
+    let placement = spec.placement((2..2 + spec.keys.len()).collect());
+    Ok(StateTable { name: "sessions", placement, rows: vec![rows] })
+}
+
+/// The keys and windows of sessions in state.
+fn sessions_of(rows: &RecordBatch, keys: usize) -> Result<(&[ArrayRef], Vec<Window>)> {
+    let (starts, ends) = (int64(rows.column(0))?, int64(rows.column(1))?);
+    let bounds = starts.values().iter().zip(ends.values());
+    let windows = bounds.map(|(start, end)| Window { start: *start, end: *end }).collect();
+    let keys = rows.columns().get(2..2 + keys);
+    Ok((keys.ok_or_else(|| Error::internal("state of sessions without their keys"))?, windows))
+}
+
 /// The watermark that has been reached, as state.
 fn fired_table(watermark: i64) -> Result<StateTable> {
-    let fired: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![watermark]));
+    let fired: ArrayRef = Arc::new(Int64Array::from(vec![watermark]));
     let rows = vec![RecordBatch::try_from_iter([("watermark", fired)])?];
     Ok(StateTable { name: "fired", placement: Placement::All, rows })
 }

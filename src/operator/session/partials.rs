@@ -45,10 +45,6 @@ impl Partials {
         &self.grouping
     }
 
-    pub fn len(&self) -> usize {
-        self.frozen.len() + self.owners.len()
-    }
-
     pub fn bytes(&self) -> usize {
         self.live.bytes() + self.frozen.bytes() + self.parts.bytes() + self.live_part.capacity() * 4
     }

@@ -17,6 +17,7 @@ use self::slices::Slices;
 pub use super::grouped::Aggregate;
 use super::grouped::{Grouped, Grouping};
 use super::late::{Late, LateRows, in_order, sorted};
+use super::processing_time::{Closing, ClosingFactory};
 use super::window::{Window, WindowSpec};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, WallClock, rowtime_millis};
@@ -83,6 +84,22 @@ pub struct WindowAggregateFactory {
 
 impl OperatorFactory for WindowAggregateFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(self.make()?))
+    }
+
+    fn name(&self) -> &'static str {
+        "WindowAggregate"
+    }
+}
+
+impl ClosingFactory for WindowAggregateFactory {
+    fn build_closing(&self) -> Result<Box<dyn Closing>> {
+        Ok(Box::new(self.make()?))
+    }
+}
+
+impl WindowAggregateFactory {
+    fn make(&self) -> Result<WindowAggregate> {
         let keys = Arc::new(self.input.project(&self.keys)?);
         let grouping = Arc::new(Grouping::try_new(keys, self.aggregates.clone())?);
         let spec = match self.windows {
@@ -90,11 +107,7 @@ impl OperatorFactory for WindowAggregateFactory {
             WindowSource::Columns { .. } => None,
         };
         let slices = Slices::new(grouping, spec);
-        Ok(Box::new(WindowAggregate { plan: self.clone(), slices, pending: Vec::new(), late: LateRows::default() }))
-    }
-
-    fn name(&self) -> &'static str {
-        "WindowAggregate"
+        Ok(WindowAggregate { plan: self.clone(), slices, pending: Vec::new(), late: LateRows::default() })
     }
 }
 
@@ -165,6 +178,13 @@ impl Operator for WindowAggregate {
     fn stats(&self) -> OperatorStats {
         let (state_rows, state_bytes) = self.slices.size();
         OperatorStats { state_rows, state_bytes, late_rows: self.late.count() }
+    }
+}
+
+impl Closing for WindowAggregate {
+    fn next_end(&self) -> Option<i64> {
+        let last = self.slices.next_end()?.saturating_sub(1);
+        Some(self.plan.clock.instant(last).saturating_add(1))
     }
 }
 

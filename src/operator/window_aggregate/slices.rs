@@ -81,8 +81,8 @@ impl Slices {
 
     /// Whether all windows of a slice are closed for a row that comes when the watermark stands at `watermark`.
     pub fn is_late(&self, slice: Window, watermark: i64) -> bool {
-        let last = self.spec.map_or(slice.end, |s| s.last_end(slice.start));
-        Window { start: slice.start, end: last }.is_closed(watermark.max(self.fired))
+        let last = self.spec.map_or(Some(slice.end), |s| s.last_end(slice.start));
+        last.is_some_and(|end| Window { start: slice.start, end }.is_closed(watermark.max(self.fired)))
     }
 
     /// Whether a row of this slice closes some of its windows but not all, by its watermark, that have not gone out yet.
@@ -103,7 +103,7 @@ impl Slices {
                 Some(spec) => spec.next_open(first.start, self.fired),
             };
             match window {
-                // Its windows have all gone out already.
+                // Its windows have all gone out already, or it lies between two.
                 None => drop(self.slices.remove(&first)),
                 Some(window) if window.is_closed(watermark) => {
                     let grouped = self.close(window)?;
@@ -116,12 +116,21 @@ impl Slices {
         Ok(None)
     }
 
+    /// When the first of the open windows ends that have rows.
+    pub fn next_end(&self) -> Option<i64> {
+        let mut slices = self.slices.keys();
+        match self.spec {
+            None => slices.next().map(|slice| slice.end),
+            Some(spec) => slices.find_map(|slice| spec.next_open(slice.start, self.fired)).map(|window| window.end),
+        }
+    }
+
     fn close(&mut self, window: Window) -> Result<Grouped> {
         match self.spec.map(|s| s.kind) {
             None | Some(WindowKind::Tumble { .. }) => self.close_single(window),
-            Some(WindowKind::Hop { .. }) => {
+            Some(WindowKind::Hop { slide, .. }) => {
                 self.fired = window.end - 1;
-                self.close_hop(window)
+                self.close_hop(window, window.start.saturating_add(slide))
             }
             Some(WindowKind::Cumulate { .. }) => {
                 self.fired = window.end - 1;
@@ -141,15 +150,15 @@ impl Slices {
         Ok(grouped)
     }
 
-    /// A window of several slices; only the first of them is needed no more.
-    fn close_hop(&mut self, window: Window) -> Result<Grouped> {
+    /// A window of several slices, of which those before the next window are needed no more.
+    fn close_hop(&mut self, window: Window, next: i64) -> Result<Grouped> {
         let mut grouped = Grouped::try_new(&self.grouping)?;
         for slice in self.within(window) {
             if let Some(s) = self.slices.get_mut(&slice) {
                 s.freeze(&self.grouping)?;
                 s.merge_into(&mut grouped)?;
             }
-            if slice.start == window.start {
+            if slice.start < next {
                 self.slices.remove(&slice);
             }
         }
@@ -166,7 +175,7 @@ impl Slices {
                 s.merge_into(&mut grouped)?;
             }
         }
-        let is_last = self.spec.is_none_or(|s| s.last_end(window.start) == window.end);
+        let is_last = self.spec.is_none_or(|s| s.last_end(window.start) == Some(window.end));
         if is_last {
             return Ok(grouped);
         }

@@ -17,6 +17,7 @@ use arrow::compute::{concat_batches, max, min};
 
 use super::join::output::Layout;
 use super::join::{JoinFactory, JoinKind};
+use super::late::{Late, LateRows};
 use super::reached::{Origin, REACHED, Reached};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, WallClock, Watermark, rowtime_millis, take_rows};
@@ -50,7 +51,7 @@ impl OperatorFactory for WindowJoinFactory {
             sides,
             pending: [Vec::new(), Vec::new()],
             reached,
-            late_rows: 0,
+            late: LateRows::default(),
         }))
     }
 
@@ -66,7 +67,7 @@ struct WindowJoin {
     /// What the step brought so far.
     pending: [Vec<ChangeBatch>; 2],
     reached: Reached,
-    late_rows: u64,
+    late: LateRows,
 }
 
 /// The rows of one side.
@@ -170,9 +171,13 @@ impl WindowJoin {
         let marks = self.reached.marks(side, batch).map(|marks| self.plan.clock.all_at(marks));
         let mark = |row: usize| marks.as_ref().map_or(reached, |m| m.value(row).max(reached));
         let in_time = BooleanBuffer::collect_bool(ends.len(), |row| ends.value(row).saturating_sub(1) > mark(row));
-        let late = ends.len() - in_time.count_set_bits();
-        if late > 0 {
-            self.late_rows += late as u64;
+        if in_time.count_set_bits() < ends.len() {
+            let late = (0..ends.len()).filter(|row| !in_time.value(*row)).map(|row| Late {
+                row: row as u32,
+                time: self.plan.clock.instant(ends.value(row).saturating_sub(1)),
+                watermark: self.plan.clock.instant(mark(row)),
+            });
+            self.late.dropped(&batch.rows, batch.kinds.as_ref(), &late.collect::<Vec<_>>())?;
             rows = arrow::compute::filter_record_batch(&rows, &BooleanArray::new(in_time, None))?;
             ends = own.ends(&rows)?;
         }
@@ -245,11 +250,15 @@ impl Operator for WindowJoin {
         Ok(())
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         OperatorStats {
             state_rows: self.sides.iter().map(Side::rows).sum::<usize>() as u64,
             state_bytes: self.sides.iter().map(Side::bytes).sum::<usize>() as u64,
-            late_rows: self.late_rows,
+            late_rows: self.late.count(),
         }
     }
 }

@@ -194,23 +194,14 @@ fn bound(
     numbered: bool,
     before: u64,
 ) -> Bound {
+    let names = || keys.iter().map(|k| read.field(*k).name());
     let partial = match (node.clauses.within, node.clauses.pattern.longest()) {
-        (Some(within), Some(rows)) => Held::at_most(rows, "row").within(within, "WITHIN"),
-        (Some(within), None) => Held::rows("the input").within(within, "WITHIN"),
-        (None, Some(rows)) => Held::at_most(rows, "row"),
-        (None, None) => Held::rows("partial matches"),
+        (_, Some(rows)) => Held::at_most(rows, "row").per(names()),
+        (Some(within), None) => Held::rows("the input").within(within, "WITHIN").per(names()),
+        (None, None) => Held::rows("partial matches").per(names()),
     };
-    let mut parts = vec![partial];
-    if before > 0 {
-        parts.push(Held::at_most(before, "earlier row"));
-    }
-    if numbered {
-        parts.push(Held::at_most(1, "count"));
-    }
-    let mut parts: Vec<Held> =
-        parts.into_iter().map(|part| part.per(keys.iter().map(|k| read.field(*k).name()))).collect();
-    if time != MatchTime::Arrival {
-        parts.push(Held::rows("the input").lives(Lifetime::Watermark));
-    }
-    Bound::of(parts)
+    let looked_at = (before > 0).then(|| Held::at_most(before, "earlier row").per(names()));
+    let count = numbered.then(|| Held::at_most(1, "count").per(names()));
+    let ahead = (time != MatchTime::Arrival).then(|| Held::rows("the input").lives(Lifetime::Watermark));
+    Bound::of([partial].into_iter().chain(looked_at).chain(count).chain(ahead))
 }

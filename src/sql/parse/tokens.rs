@@ -1,11 +1,13 @@
 //! A script's tokens: reading them, bounding them, and cutting them into statements.
 
+use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::source::Source;
 use super::words::is_word;
 use crate::error::SqlError;
 use crate::sql::dialect::FlinkDialect;
+use crate::sql::hints;
 
 /// The most bytes a script may have.
 const MAX_BYTES: usize = 16 << 20;
@@ -42,11 +44,12 @@ pub(super) fn tokenize(text: &str, source: &Source) -> Result<Vec<TokenWithSpan>
     for token in all {
         match &token.token {
             Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('+') => {
-                if !tokens.last().is_some_and(|last| is_word(&last.token, "SELECT")) {
-                    let message = "table hints are not supported; set the options with WITH or in CREATE TABLE … LIKE";
-                    return Err(source.error(message, token.span));
+                if tokens.last().is_some_and(|last| is_word(&last.token, "SELECT")) {
+                    tokens.push(token);
+                } else {
+                    let hinted = hint_table(tokens.last_mut(), comment);
+                    hinted.map_err(|message| source.error(message, token.span))?;
                 }
-                tokens.push(token);
             }
             Token::Whitespace(_) => {}
             Token::DoubleQuotedString(_) => {
@@ -58,6 +61,19 @@ pub(super) fn tokenize(text: &str, source: &Source) -> Result<Vec<TokenWithSpan>
         }
     }
     Ok(tokens)
+}
+
+/// Puts the options of a table hint to the name that it stands behind.
+fn hint_table(name: Option<&mut TokenWithSpan>, hint: &str) -> Result<(), String> {
+    let options = hints::table_options(hint)?;
+    match name.map(|n| &mut n.token) {
+        Some(Token::Word(word)) if !hints::is_hinted(&word.value) => {
+            word.value = hints::hinted(&word.value, &options)?;
+            word.keyword = Keyword::NoKeyword;
+            Ok(())
+        }
+        _ => Err("a table hint stands right behind the table's name".into()),
+    }
 }
 
 /// A message as it reads behind a place: its first letter small, unless it begins with a word of SQL.

@@ -5,10 +5,16 @@ pub(super) const TIME_ZONE: &str = "table.local-time-zone";
 pub(super) const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
 pub(super) const PIPELINE_NAME: &str = "pipeline.name";
 pub(super) const STEP_ROWS: &str = "millstream.step.max-rows";
+pub(super) const ALLOW_LATENESS: &str = "table.exec.emit.allow-lateness";
+pub(super) const EARLY: &str = "table.exec.emit.early-fire.enabled";
+pub(super) const EARLY_DELAY: &str = "table.exec.emit.early-fire.delay";
+pub(super) const LATE: &str = "table.exec.emit.late-fire.enabled";
+pub(super) const LATE_DELAY: &str = "table.exec.emit.late-fire.delay";
 /// The setting that names the table for late rows.
 pub(crate) const LATE_SINK: &str = "millstream.late-rows.sink";
 pub(super) const STATE_TTL: &str = "table.exec.state.ttl";
 pub(super) const CDC_DUPLICATES: &str = "table.exec.source.cdc-events-duplicate";
+
 pub(super) const UNBOUNDED_STATE: &str = "millstream.state.unbounded";
 
 const OURS: &[&str] = &[
@@ -19,8 +25,13 @@ const OURS: &[&str] = &[
     STEP_ROWS,
     STATE_TTL,
     CDC_DUPLICATES,
-    LATE_SINK,
     UNBOUNDED_STATE,
+    LATE_SINK,
+    ALLOW_LATENESS,
+    EARLY,
+    EARLY_DELAY,
+    LATE,
+    LATE_DELAY,
 ];
 
 /// Whether Flink has the key. Whole families are taken by their prefix, for they are open-ended.

@@ -1,4 +1,4 @@
--- compare: refused
+-- compare: differs
 -- when built: changelog
 SET 'table.exec.emit.late-fire.enabled' = 'true';
 SET 'table.exec.emit.late-fire.delay' = '0 s';

@@ -1,4 +1,4 @@
--- compare: refused
+-- compare: differs
 -- when built: changelog
 SET 'table.exec.emit.early-fire.enabled' = 'true';
 SET 'table.exec.emit.early-fire.delay' = '0 s';

@@ -1,5 +1,3 @@
--- compare: refused
--- when built: rows
 CREATE TABLE t (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/ranked.json','format'='json');
 CREATE VIEW u AS SELECT k, TUMBLE_ROWTIME(ts, INTERVAL '10' SECOND) AS rt, SUM(v) AS s FROM t GROUP BY k, TUMBLE(ts, INTERVAL '10' SECOND);
 SELECT TUMBLE_START(rt, INTERVAL '20' SECOND), TUMBLE_END(rt, INTERVAL '20' SECOND), COUNT(*), SUM(s) FROM u GROUP BY TUMBLE(rt, INTERVAL '20' SECOND);

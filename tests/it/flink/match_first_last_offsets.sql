@@ -1,4 +1,2 @@
--- compare: refused
--- when built: rows
 CREATE TABLE t (id BIGINT, s STRING, p BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/ticks.json','format'='json');
 SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY s ORDER BY ts MEASURES FIRST(A.id) AS f0, FIRST(A.id, 1) AS f1, FIRST(A.id, 5) AS f5, LAST(A.id) AS l0, LAST(A.id, 1) AS l1, LAST(A.id, 9) AS l9 AFTER MATCH SKIP PAST LAST ROW PATTERN (A+ B) DEFINE A AS A.p > 15, B AS B.p <= 15);

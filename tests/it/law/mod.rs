@@ -9,6 +9,7 @@ mod changing_windows;
 mod exec;
 mod joins;
 mod patterns;
+mod processing_time;
 mod query;
 mod reference;
 mod rows;
@@ -24,6 +25,7 @@ use case::{Case, Family, prove};
 const STATELESS: Family = Family { name: "stateless", script: query::stateless, tables: 2, ordered: false };
 const WINDOWED: Family = Family { name: "windowed", script: query::windowed, tables: 1, ordered: false };
 const SESSIONS: Family = Family { name: "sessions", script: query::of_sessions, tables: 1, ordered: false };
+const GROUPS: Family = Family { name: "group-windows", script: query::group_windows, tables: 1, ordered: false };
 const GROUPING: Family = Family { name: "grouping-sets", script: query::grouping_sets, tables: 1, ordered: false };
 const CASCADED: Family = Family { name: "cascaded", script: query::cascaded, tables: 1, ordered: false };
 const CARRIED: Family = Family { name: "carried", script: query::carried, tables: 1, ordered: false };
@@ -34,8 +36,8 @@ const TWO_TABLES: Family = Family { name: "two-tables", script: query::over_view
 const SET: Family = Family { name: "statement-set", script: query::statement_set, tables: 2, ordered: false };
 const KNOWN: Family = Family { name: "regressions", script: query::regressions, tables: 1, ordered: false };
 
-const ALL: [&Family; 10] =
-    [&STATELESS, &WINDOWED, &SESSIONS, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
+const ALL: [&Family; 11] =
+    [&STATELESS, &WINDOWED, &SESSIONS, &GROUPS, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
 
 #[test]
 fn stateless_queries() {
@@ -50,6 +52,11 @@ fn aggregates_over_windows() {
 #[test]
 fn sessions() {
     prove(&SESSIONS);
+}
+
+#[test]
+fn group_windows() {
+    prove(&GROUPS);
 }
 
 #[test]
@@ -96,7 +103,7 @@ fn what_went_wrong_once() {
 fn every_operator_is_under_the_laws() {
     let cases = ALL.iter().flat_map(|family| (1..40).filter_map(|seed| Case::random(family, seed).ok()));
     let changing = (1..400).filter_map(|seed| changing::Case::random(seed).ok());
-    let changing = changing.flat_map(|case| case.operators());
+    let changing = changing.flat_map(|case| case.operators()).chain(processing_time::operators());
     let joins = [joins::Family::Interval, joins::Family::Window];
     let joins = joins.into_iter().flat_map(|family| joins::Case::random(family, 1).operators());
     let temporal = (1..20).flat_map(|seed| temporal::Case::random(seed).operators());

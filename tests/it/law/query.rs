@@ -319,6 +319,35 @@ pub fn of_sessions(tables: &[Table], rng: &mut Rng64) -> Script {
     Script { views, queries: vec![query], late: Late::Rows }
 }
 
+/// GROUP BY TUMBLE, HOP and SESSION, where a HOP may have any size.
+pub fn group_windows(tables: &[Table], rng: &mut Rng64) -> Script {
+    let t = &tables[0];
+    let seconds = |rng: &mut Rng64| format!("INTERVAL '{}' SECOND", rng.random_range(1..=9));
+    let (name, spans) = match rng.random_range(0..3) {
+        0 => ("TUMBLE", seconds(rng)),
+        1 => ("HOP", format!("{}, {}", seconds(rng), seconds(rng))),
+        _ => ("SESSION", format!("INTERVAL '{}' SECOND", pick(&["0.001", "0.5", "1", "2", "5"], rng))),
+    };
+    let call = |part: &str| format!("{name}{part}({}, {spans})", t.time);
+    let keys = some(&["k", "b", "n", "d", "UPPER(k)", "MOD(v, 3)", "n > 2"], 0, 2, rng);
+    let parts = some(&["_START", "_END", "_ROWTIME"], 0, 3, rng);
+    let parts = parts.into_iter().map(call).collect::<Vec<_>>();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let mut shown = named(&parts, "w");
+    shown.extend(named(&keys, "k"));
+    shown.extend(named(&some(AGGREGATES, 1, 4, rng), "a"));
+    let (having, late) = match rng.random_range(0..4) {
+        0 => (" HAVING COUNT(*) > 1".to_string(), Late::Rows),
+        // It is asked of rows, of which it leaves out some that are late.
+        1 => (format!(" HAVING EXTRACT(SECOND FROM {}) < 40", call("_END")), Late::Uncounted),
+        _ => (String::new(), Late::Rows),
+    };
+    let by: Vec<String> = keys.iter().map(ToString::to_string).chain([call("")]).collect();
+    let (shown, by, condition) = (shown.join(", "), by.join(", "), condition(rng));
+    let query = format!("SELECT {shown} FROM {}{condition} GROUP BY {by}{having}", t.name);
+    Script { queries: vec![query], late, ..Script::default() }
+}
+
 /// ROLLUP, CUBE, GROUPING SETS over windows.
 pub fn grouping_sets(tables: &[Table], rng: &mut Rng64) -> Script {
     let t = &tables[0];

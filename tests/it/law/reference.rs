@@ -12,10 +12,10 @@ use arrow::array::{
 };
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion::common::{Column, Result, TableReference};
+use datafusion::common::{Column, DFSchema, Result, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::logical_plan::{Aggregate, Projection, SubqueryAlias, Union};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -250,7 +250,7 @@ impl<'a> Reference<'a> {
         }
         let last = |row: u32| picked.iter().zip(&windows).filter(|(r, _)| **r == row).map(|(_, w)| w.1).max();
         let lasts = picked.iter().zip(&windows).map(|(row, w)| last(*row) == Some(w.1)).collect();
-        rows.with_windows(&picked, &windows, lasts, true)
+        rows.with_windows(tvf.schema(), &picked, &windows, lasts, true)
     }
 
     /// The rows of the sessions that the watermark has closed, one by one as they came.
@@ -287,7 +287,7 @@ impl<'a> Reference<'a> {
             picked.extend(members);
         }
         let lasts = vec![true; picked.len()];
-        rows.with_windows(&picked, &windows, lasts, false)
+        rows.with_windows(tvf.schema(), &picked, &windows, lasts, false)
     }
 
     /// The rows that a window function gets.
@@ -324,6 +324,7 @@ impl Timed {
     /// Some rows with a window each, and whether it is their last; with the watermarks before the rows, if these still count.
     fn with_windows(
         &self,
+        schema: &DFSchema,
         picked: &[u32],
         windows: &[(i64, i64)],
         lasts: Vec<bool>,
@@ -344,7 +345,8 @@ impl Timed {
         let bounds = [windows.iter().map(|w| w.0).collect(), windows.iter().map(|w| w.1).collect()];
         columns.extend(bounds.map(stamps));
         columns.push(attribute);
-        names.extend(["window_start", "window_end", "window_time"].map(|name| (None, name.into())));
+        let width = schema.fields().len() - 3;
+        names.extend(schema.fields()[width..].iter().map(|field| (None, field.name().clone())));
         if let Some(b) = self.before.filter(|_| marked) {
             names.push((None, BEFORE.into()));
             columns.push(Arc::clone(rows.column(b)));

@@ -15,3 +15,8 @@ fn patterns_that_flink_takes() {
 fn patterns_of_the_standard() {
     case::prove("patterns-standard", false);
 }
+
+#[test]
+fn partitions_with_many_rows() {
+    case::prove_long("patterns-long");
+}

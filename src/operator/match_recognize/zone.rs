@@ -1,0 +1,346 @@
+//! Many rows at once: what a block of rows may make of a condition, told by the least and the greatest of its values.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use super::program::Condition;
+use super::scalar::Scalar;
+use super::tape::Tape;
+use super::term::{Arithmetic, Compare, Number, Term};
+
+/// The rows of the smallest block.
+pub(super) const BLOCK: u64 = 16;
+/// How many blocks make one of the next level.
+const FAN: u64 = 16;
+/// How many levels there are.
+pub(super) const LEVELS: usize = 4;
+
+/// What a condition may be: a bit for each of true, false, and not known.
+type Truth = u8;
+const TRUE: Truth = 1;
+const FALSE: Truth = 2;
+const UNKNOWN: Truth = 4;
+const ANY: Truth = 7;
+
+/// The values of some rows.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    /// The least and the greatest, if there is one.
+    ends: Option<(Scalar, Scalar)>,
+    /// Whether there may be NULLs.
+    null: bool,
+}
+
+impl Range {
+    fn of(value: Scalar) -> Self {
+        let null = value.is_null();
+        Self { ends: (!null).then_some((value, value)), null }
+    }
+
+    fn or(self, other: Self) -> Self {
+        let less = |a: Scalar, b: Scalar| b.compare(a) == Some(Ordering::Less);
+        let ends = match (self.ends, other.ends) {
+            (Some((a, b)), Some((c, d))) => Some((if less(a, c) { c } else { a }, if less(d, b) { b } else { d })),
+            (a, b) => a.or(b),
+        };
+        Self { ends, null: self.null || other.null }
+    }
+
+    /// Of truth values.
+    fn truth(self) -> Truth {
+        let known = match self.ends {
+            Some((Scalar::Bool(a), Scalar::Bool(b))) => match (a, b) {
+                (true, true) => TRUE,
+                (false, false) => FALSE,
+                _ => TRUE | FALSE,
+            },
+            None => 0,
+            _ => TRUE | FALSE,
+        };
+        known | if self.null { UNKNOWN } else { 0 }
+    }
+}
+
+/// A block of rows.
+#[derive(Debug)]
+pub(super) struct Zone {
+    /// By cell.
+    cells: Box<[Range]>,
+    /// The latest time.
+    pub latest: i64,
+}
+
+impl Zone {
+    fn or(mut self, other: &Zone) -> Self {
+        self.cells.iter_mut().zip(&other.cells).for_each(|(a, b)| *a = a.or(*b));
+        self.latest = self.latest.max(other.latest);
+        self
+    }
+
+    /// Whether every row satisfies a condition.
+    pub fn always(&self, condition: &Condition, registers: &[Scalar]) -> bool {
+        self.truth_of(condition, registers) == TRUE
+    }
+
+    /// Whether no row satisfies a condition.
+    pub fn never(&self, condition: &Condition, registers: &[Scalar]) -> bool {
+        self.truth_of(condition, registers) & TRUE == 0
+    }
+
+    fn truth_of(&self, condition: &Condition, registers: &[Scalar]) -> Truth {
+        match condition {
+            Condition::Always => TRUE,
+            Condition::Cell(cell) => self.cells[*cell].truth(),
+            Condition::Term(term) => self.truth(term, registers),
+            Condition::General(_) => ANY,
+        }
+    }
+
+    fn truth(&self, term: &Term, registers: &[Scalar]) -> Truth {
+        let both = |a: &Term, b: &Term, and: bool| {
+            let (a, b) = (self.truth(a, registers), self.truth(b, registers));
+            let (decides, other) = if and { (FALSE, TRUE) } else { (TRUE, FALSE) };
+            let mut truth = (a | b) & decides;
+            if a & other != 0 && b & other != 0 {
+                truth |= other;
+            }
+            // Not known, unless the other side decides in every row.
+            if (a & UNKNOWN != 0 && b != decides) || (b & UNKNOWN != 0 && a != decides) {
+                truth |= UNKNOWN;
+            }
+            truth
+        };
+        match term {
+            Term::And(a, b) => both(a, b, true),
+            Term::Or(a, b) => both(a, b, false),
+            Term::Not(inner) => {
+                let inner = self.truth(inner, registers);
+                let flip = |from: Truth, to: Truth| if inner & from != 0 { to } else { 0 };
+                flip(TRUE, FALSE) | flip(FALSE, TRUE) | (inner & UNKNOWN)
+            }
+            Term::IsNull(inner) => match self.range(inner, registers) {
+                Some(Range { ends: None, .. }) => TRUE,
+                Some(Range { null: false, .. }) => FALSE,
+                _ => TRUE | FALSE,
+            },
+            Term::Compare(compare, a, b) => match (self.range(a, registers), self.range(b, registers)) {
+                (Some(a), Some(b)) => compared(*compare, a, b),
+                _ => ANY,
+            },
+            other => self.range(other, registers).map_or(ANY, Range::truth),
+        }
+    }
+
+    fn range(&self, term: &Term, registers: &[Scalar]) -> Option<Range> {
+        match term {
+            Term::Constant(value) => Some(Range::of(*value)),
+            Term::Cell(cell) => Some(self.cells[*cell]),
+            Term::Register { at, absent } => Some(Range::of(match registers[*at] {
+                Scalar::Absent => *absent,
+                value => value,
+            })),
+            Term::Count { at, with: None } => Some(Range::of(match registers[*at] {
+                Scalar::Int(n) => Scalar::Int(n),
+                _ => Scalar::Int(0),
+            })),
+            Term::Arithmetic(operation, number, a, b) => {
+                arithmetic(*operation, *number, self.range(a, registers)?, self.range(b, registers)?)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn compared(compare: Compare, a: Range, b: Range) -> Truth {
+    let unknown = if a.null || b.null { UNKNOWN } else { 0 };
+    if matches!(compare, Compare::Distinct | Compare::NotDistinct) {
+        return TRUE | FALSE;
+    }
+    let (Some((a_low, a_high)), Some((b_low, b_high))) = (a.ends, b.ends) else { return UNKNOWN };
+    // How the least of a compares with the greatest of b, and the other way around.
+    let (Some(low), Some(high)) = (a_low.compare(b_high), a_high.compare(b_low)) else { return ANY };
+    let (may_less, may_greater) = (low == Ordering::Less, high == Ordering::Greater);
+    let may_equal = low != Ordering::Greater && high != Ordering::Less;
+    let (holds, fails) = match compare {
+        Compare::Less => (may_less, may_equal || may_greater),
+        Compare::LessOrEqual => (may_less || may_equal, may_greater),
+        Compare::Greater => (may_greater, may_equal || may_less),
+        Compare::GreaterOrEqual => (may_greater || may_equal, may_less),
+        Compare::Equal => (may_equal, may_less || may_greater),
+        _ => (may_less || may_greater, may_equal),
+    };
+    unknown | if holds { TRUE } else { 0 } | if fails { FALSE } else { 0 }
+}
+
+/// Sums and differences; nothing is told of those that might wrap, and of products.
+fn arithmetic(operation: Arithmetic, number: Number, a: Range, b: Range) -> Option<Range> {
+    let null = a.null || b.null;
+    let (Some((a_low, a_high)), Some((b_low, b_high))) = (a.ends, b.ends) else {
+        return Some(Range { ends: None, null: true });
+    };
+    let (b_first, b_last) = match operation {
+        Arithmetic::Plus => (b_low, b_high),
+        Arithmetic::Minus => (b_high, b_low),
+        Arithmetic::Times => return None,
+    };
+    let of = |a: Scalar, b: Scalar| match (a, b) {
+        (Scalar::Int(a), Scalar::Int(b)) => {
+            let value = if operation == Arithmetic::Plus { a.checked_add(b) } else { a.checked_sub(b) };
+            let Number::Int(bits) = number else { return None };
+            let most = i64::MAX >> (64 - u32::from(bits));
+            value.filter(|v| (-most - 1..=most).contains(v)).map(Scalar::Int)
+        }
+        _ => None,
+    };
+    Some(Range { ends: Some((of(a_low, b_first)?, of(a_high, b_last)?)), null })
+}
+
+/// How many rows a block of a level has.
+pub(super) fn block_rows(level: usize) -> u64 {
+    (0..level).fold(BLOCK, |rows, _| rows * FAN)
+}
+
+/// The blocks of a partition, as far as they were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Zones {
+    /// By level and by the ordinal of the first row.
+    levels: [BTreeMap<u64, Zone>; LEVELS],
+}
+
+impl Zones {
+    /// The block of a level that begins at a row, if there is one and all its rows are there.
+    pub fn get(&mut self, level: usize, first: u64, tape: &Tape, width: usize) -> Option<&Zone> {
+        let rows = block_rows(level);
+        if !first.is_multiple_of(rows) || first < tape.begin() || first + rows > tape.end() {
+            return None;
+        }
+        if !self.levels[level].contains_key(&first) {
+            let zone = match level {
+                0 => row_zones(first, rows, tape, width)?,
+                _ => {
+                    let part = block_rows(level - 1);
+                    let mut whole: Option<Zone> = None;
+                    for at in 0..FAN {
+                        let zone = self.get(level - 1, first + at * part, tape, width)?;
+                        let copy = Zone { cells: zone.cells.clone(), latest: zone.latest };
+                        whole = Some(match whole {
+                            None => copy,
+                            Some(whole) => whole.or(&copy),
+                        });
+                    }
+                    whole?
+                }
+            };
+            self.levels[level].insert(first, zone);
+        }
+        self.levels[level].get(&first)
+    }
+
+    /// Lets go of blocks of rows that are gone.
+    pub fn release(&mut self, before: u64) {
+        for level in &mut self.levels {
+            if level.first_key_value().is_some_and(|(first, _)| *first < before) {
+                *level = level.split_off(&before);
+            }
+        }
+    }
+
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> usize {
+        let zone = |zone: &Zone| size_of::<Zone>() + zone.cells.len() * size_of::<Range>();
+        self.levels.iter().flat_map(|level| level.values()).map(zone).sum()
+    }
+}
+
+fn row_zones(first: u64, rows: u64, tape: &Tape, width: usize) -> Option<Zone> {
+    let of = |ordinal: u64| Zone {
+        cells: tape.values(ordinal, width).iter().map(|v| Range::of(*v)).collect(),
+        latest: tape.row(ordinal).time,
+    };
+    (first..first + rows).map(of).reduce(|all, row| all.or(&row))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::super::program::Current;
+    use super::super::tape::Held;
+    use super::*;
+
+    fn value(rng: &mut Xoshiro256PlusPlus) -> Scalar {
+        match rng.random_range(0..12) {
+            0 => Scalar::Null,
+            1 => Scalar::Int(i64::from(i32::MAX)),
+            _ => Scalar::Int(rng.random_range(-2..4)),
+        }
+    }
+
+    fn number(rng: &mut Xoshiro256PlusPlus, depth: usize) -> Box<Term> {
+        Box::new(match rng.random_range(0..6) {
+            0 => Term::Constant(value(rng)),
+            1 => Term::Register { at: 0, absent: Scalar::Null },
+            2 if depth > 0 => {
+                let operation = [Arithmetic::Plus, Arithmetic::Minus, Arithmetic::Times][rng.random_range(0..3)];
+                Term::Arithmetic(operation, Number::Int(32), number(rng, depth - 1), number(rng, depth - 1))
+            }
+            _ => Term::Cell(rng.random_range(0..2)),
+        })
+    }
+
+    fn condition(rng: &mut Xoshiro256PlusPlus, depth: usize) -> Box<Term> {
+        Box::new(match rng.random_range(0..7) {
+            0 if depth > 0 => Term::And(condition(rng, depth - 1), condition(rng, depth - 1)),
+            1 if depth > 0 => Term::Or(condition(rng, depth - 1), condition(rng, depth - 1)),
+            2 if depth > 0 => Term::Not(condition(rng, depth - 1)),
+            3 => Term::IsNull(number(rng, 1)),
+            _ => {
+                let compare = [
+                    Compare::Equal,
+                    Compare::NotEqual,
+                    Compare::Less,
+                    Compare::LessOrEqual,
+                    Compare::Greater,
+                    Compare::GreaterOrEqual,
+                    Compare::Distinct,
+                    Compare::NotDistinct,
+                ][rng.random_range(0..8)];
+                Term::Compare(compare, number(rng, 1), number(rng, 1))
+            }
+        })
+    }
+
+    #[test]
+    fn what_a_block_tells_holds_of_each_of_its_rows() {
+        let mut told = 0;
+        for seed in 0..3000 {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let mut tape = Tape::default();
+            let (one, other) = (value(&mut rng), value(&mut rng));
+            for id in 0..BLOCK * FAN {
+                // Mostly all alike, so that there is something to tell.
+                let cells =
+                    if rng.random_range(0..200) == 0 { [value(&mut rng), value(&mut rng)] } else { [one, other] };
+                tape.push(Held { id: id as u32, time: id as i64 }, cells.into_iter());
+            }
+            let registers = [value(&mut rng)];
+            let term = condition(&mut rng, 2);
+            let condition = Condition::Term((*term).clone());
+            let mut zones = Zones::default();
+            for (level, first) in [(0, 0), (0, BLOCK * 3), (1, 0)] {
+                let zone = zones.get(level, first, &tape, 2).unwrap();
+                assert_eq!(zone.latest, (first + block_rows(level)) as i64 - 1);
+                let (always, never) = (zone.always(&condition, &registers), zone.never(&condition, &registers));
+                told += usize::from(always || never);
+                for row in first as usize..(first + block_rows(level)) as usize {
+                    let current = Current { cells: tape.cells(), width: 2, row, registers: &registers };
+                    let holds = term.evaluate(&current).is_true();
+                    assert!(!(always && !holds || never && holds), "seed {seed}: {term:?} in row {row}");
+                }
+            }
+            assert!(zones.get(0, 1, &tape, 2).is_none() && zones.get(1, BLOCK * FAN, &tape, 2).is_none());
+        }
+        assert!(told > 3000, "{told}");
+    }
+}

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/sess.json','format'='json');
+SELECT TUMBLE_START(window_time, INTERVAL '10' SECOND) AS s, COUNT(*) FROM (SELECT window_start, window_end, window_time, k, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND)) GROUP BY window_start, window_end, window_time, k) GROUP BY TUMBLE(window_time, INTERVAL '10' SECOND);

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/sess.json','format'='json');
+SELECT SESSION_START(ts, INTERVAL '4' SECOND) AS s, COUNT(*) AS c, SUM(v) FROM t GROUP BY SESSION(ts, INTERVAL '4' SECOND);
