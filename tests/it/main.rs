@@ -15,4 +15,5 @@ mod nexmark;
 mod pages;
 mod rooms;
 mod scripts;
+mod table_options;
 mod unbounded;

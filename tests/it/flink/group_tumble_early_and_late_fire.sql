@@ -1,5 +1,4 @@
--- compare: differs
--- when built: changelog
+-- compare: changelog
 SET 'table.exec.emit.early-fire.enabled' = 'true';
 SET 'table.exec.emit.early-fire.delay' = '0 s';
 SET 'table.exec.emit.late-fire.enabled' = 'true';

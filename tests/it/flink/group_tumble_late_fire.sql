@@ -1,5 +1,4 @@
--- compare: differs
--- when built: changelog
+-- compare: changelog
 SET 'table.exec.emit.late-fire.enabled' = 'true';
 SET 'table.exec.emit.late-fire.delay' = '0 s';
 SET 'table.exec.emit.allow-lateness' = '6 s';

@@ -1,4 +1,2 @@
--- compare: refused
--- when built: rows
 CREATE TABLE t (id BIGINT, k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector'='filesystem','path'='${DIR}/changing_events.json','format'='debezium-json');
 SELECT window_start, window_end, k, COUNT(*), SUM(v), MIN(v), MAX(v), COUNT(DISTINCT v) FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' SECOND)) GROUP BY window_start, window_end, k;
