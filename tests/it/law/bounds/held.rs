@@ -15,6 +15,8 @@ const PARTIALS: u64 = 5;
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub watermark: i64,
+    /// The processing time at which the watermark moved last.
+    pub moved: i64,
     pub now: i64,
     /// Whether all input has ended.
     pub ended: bool,
@@ -33,17 +35,31 @@ pub fn most(part: &Held, inputs: &[Arc<Input>], at: Moment) -> u64 {
         (Some("right"), _) | (_, "the right input") => &inputs[1..],
         _ => inputs,
     };
-    sides.iter().map(|input| of_input(part, input, at)).sum()
+    let touched = part.ttl.map(|ttl| touched(inputs, at.now - ttl));
+    sides.iter().map(|input| of_input(part, input, touched.as_ref(), at)).sum()
 }
 
-fn of_input(part: &Held, input: &Input, at: Moment) -> u64 {
+/// The keys of rows that were given at a time or later.
+fn touched(inputs: &[Arc<Input>], since: i64) -> HashSet<Vec<String>> {
+    let recent = |input: &Arc<Input>| {
+        let rows = input.rows().into_iter().filter(|row| row.given >= since);
+        rows.map(|row| input.key(&row).into_iter().map(String::from).collect()).collect::<Vec<_>>()
+    };
+    inputs.iter().flat_map(recent).collect()
+}
+
+fn of_input(part: &Held, input: &Input, touched: Option<&HashSet<Vec<String>>>, at: Moment) -> u64 {
     let rows = input.rows();
     let open = sessions(part, &rows, at.watermark);
-    let lives = |row: &&Row| lives(part, row, at) || open.contains(&row.time);
+    let untouched = |row: &Row| {
+        let key: Vec<String> = input.key(row).into_iter().map(String::from).collect();
+        touched.is_some_and(|touched| !touched.contains(&key))
+    };
+    let lives = |row: &&Row| !untouched(row) && lives(part, row, at) || open.contains(&row.time);
     let rows: Vec<&Row> = rows.iter().filter(lives).collect();
     match &part.count {
         // Of a versioned table what takes a row back waits too.
-        Count::Rows(of) if of == "the right input" && part.lifetime == Lifetime::Watermark => rows.len() as u64,
+        Count::Rows(_) if versions(part) => rows.len() as u64,
         Count::Rows(_) => standing(&rows),
         Count::AtMost(_, _) if rows.is_empty() && part.lifetime != Lifetime::Forever => 0,
         Count::AtMost(most, _) if part.keys.is_empty() && !by_slice(part) => *most,
@@ -51,13 +67,19 @@ fn of_input(part: &Held, input: &Input, at: Moment) -> u64 {
     }
 }
 
+/// Whether these are the rows of a versioned table.
+fn versions(part: &Held) -> bool {
+    part.lifetime == Lifetime::Watermark && matches!(&part.count, Count::Rows(of) if of == "the right input")
+}
+
 /// Whether a row may still be held.
 fn lives(part: &Held, row: &Row, at: Moment) -> bool {
-    let Moment { watermark, now, ended, .. } = at;
-    let untouched = part.ttl.is_some_and(|ttl| now - row.given > ttl);
+    let Moment { watermark, ended, .. } = at;
     let expired = match &part.lifetime {
         Lifetime::Forever => false,
         Lifetime::End => ended,
+        // What comes behind the watermark, and is not dropped, waits for its next move; a version, for its key's next.
+        Lifetime::Watermark if row.late && (row.given >= at.moved || versions(part)) => false,
         Lifetime::Watermark => row.time.is_some_and(|t| t <= watermark),
         Lifetime::Span(millis, _) => row.time.is_some_and(|t| t < watermark.saturating_sub(*millis)),
         // A window closes when the watermark has reached its last millisecond.
@@ -68,7 +90,7 @@ fn lives(part: &Held, row: &Row, at: Moment) -> bool {
             _ => watermark == i64::MAX,
         },
     };
-    !untouched && !expired
+    !expired
 }
 
 /// The times of rows in sessions that are open: each is kept as long as the last of them. Whose session it is does not count, so

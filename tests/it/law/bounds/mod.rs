@@ -78,7 +78,8 @@ fn run(circuit: &Circuit, seed: u64) -> Seen {
     let mut workers = rng.random_range(1..=3);
     let mut executor = Executor::try_new(Arc::clone(&circuit), workers).unwrap();
     let mut seen = Seen::default();
-    let mut at = Moment { watermark: i64::MIN, now: 1_000, ended: false, snapshot: false };
+    let mut at = Moment { watermark: i64::MIN, moved: 0, now: 1_000, ended: false, snapshot: false };
+    let mut watermarks = vec![(i64::MIN, 0); circuit.nodes.len()];
     let hands_over = rng.random_bool(0.5);
     while !data.is_empty() {
         at.ended = data.step(&mut rng);
@@ -90,7 +91,7 @@ fn run(circuit: &Circuit, seed: u64) -> Seen {
             input.sources.push(if at.ended { SourceState::Ended } else { SourceState::Active });
         }
         executor.step(input).unwrap();
-        look(&circuit, &taps, &mut executor, at, &mut seen);
+        look(&circuit, &taps, &mut executor, at, &mut watermarks, &mut seen);
         if seen.excess.is_some() {
             return seen;
         }
@@ -111,8 +112,15 @@ fn batch(rows: &RecordBatch, kinds: Vec<RowKind>, projection: &arrow::datatypes:
     ChangeBatch { rows: project(rows, projection).unwrap(), kinds, watermarks: None }
 }
 
-/// Holds every operator's state against what is stated of it.
-fn look(circuit: &Circuit, taps: &Taps, executor: &mut Executor, at: Moment, seen: &mut Seen) {
+/// Holds every operator's state against what is stated of it. `watermarks` holds each node's, and when it moved there.
+fn look(
+    circuit: &Circuit,
+    taps: &Taps,
+    executor: &mut Executor,
+    at: Moment,
+    watermarks: &mut [(i64, i64)],
+    seen: &mut Seen,
+) {
     executor.report().unwrap();
     let metrics = executor.metrics().snapshot().operators;
     for (id, node) in circuit.nodes.iter().enumerate() {
@@ -120,7 +128,10 @@ fn look(circuit: &Circuit, taps: &Taps, executor: &mut Executor, at: Moment, see
         let held = metrics[id].stats.state_rows;
         let inputs = taps.of(id);
         let watermark = node.inputs.iter().map(|i| metrics[i.0].watermark.0).min().unwrap_or(i64::MIN);
-        let at = Moment { watermark, ..at };
+        if watermarks[id].0 != watermark {
+            watermarks[id] = (watermark, at.now);
+        }
+        let at = Moment { watermark, moved: watermarks[id].1, ..at };
         let most: u64 = bound.parts.iter().map(|part| most(part, inputs, at)).sum();
         if held > 0 {
             seen.looks += 1;
