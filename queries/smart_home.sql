@@ -20,7 +20,8 @@ WHERE n >= 5 AND ABS(celsius - mean) > 2;
 SELECT a.sensor, a.ts AS last_heard, a.celsius
 FROM readings a
 LEFT JOIN readings b ON a.sensor = b.sensor AND b.ts > a.ts AND b.ts <= a.ts + INTERVAL '5' MINUTE
-WHERE b.sensor IS NULL;
+WHERE b.sensor IS NULL
+ORDER BY a.ts, a.sensor;
 
 SELECT sensor, window_start AS awake, window_end - INTERVAL '5' MINUTE AS last_heard, COUNT(*) AS readings
 FROM TABLE(SESSION(TABLE readings PARTITION BY sensor, DESCRIPTOR(ts), INTERVAL '5' MINUTE))

@@ -79,7 +79,8 @@ pub fn rowtime_millis(column: &dyn Array) -> Result<Int64Array> {
 
 /// The clock on the wall where windows are cut: days and hours of TIMESTAMP_LTZ rowtimes are those of the session's zone.
 ///
-/// In the hour that is repeated when clocks go back, both passes count as the first.
+/// In the hour that is repeated when clocks go back, both passes count as the first; a window that ends in it is over when
+/// the second has come so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WallClock(Option<Tz>);
 
@@ -111,6 +112,28 @@ impl WallClock {
     pub fn all_at(&self, instants: Int64Array) -> Int64Array {
         let Some(zone) = &self.0 else { return instants };
         instants.unary(|t| t.saturating_add(offset(zone, t)))
+    }
+
+    /// The latest time that it has shown at a watermark and will not show again: in the first pass of an hour that is
+    /// repeated, the last millisecond before that hour. What ends within the hour is over in its second pass.
+    pub fn passed(&self, watermark: i64) -> i64 {
+        let Some(zone) = &self.0 else { return watermark };
+        let now = offset(zone, watermark);
+        let back = now - offset(zone, watermark.saturating_add(86_400_000));
+        if back <= 0 || offset(zone, watermark.saturating_add(back)) == now {
+            return watermark.saturating_add(now);
+        }
+        let (mut before, mut after) = (watermark, watermark.saturating_add(back));
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            if offset(zone, middle) == now { before = middle } else { after = middle }
+        }
+        after + now - back - 1
+    }
+
+    /// What some watermarks have passed.
+    pub fn all_passed(&self, watermarks: Int64Array) -> Int64Array {
+        if self.0.is_none() { watermarks } else { watermarks.unary(|w| self.passed(w)) }
     }
 
     /// The instant at which it shows a time for the first time; where clocks skip that time, the instant that follows.
@@ -153,7 +176,16 @@ mod tests {
         let autumn = 1_729_990_800_000;
         assert_eq!(berlin.at(autumn), autumn + hour);
         assert_eq!(berlin.instant(autumn + hour), autumn - hour);
+        // What is shown between 02:00 and 03:00 is over in the second pass only.
+        let (two, three) = (autumn + hour, autumn + 2 * hour);
+        assert_eq!(berlin.passed(autumn - hour - 1), two - 1);
+        assert_eq!(berlin.passed(autumn - hour), two - 1);
+        assert_eq!(berlin.passed(autumn - 1), two - 1);
+        assert_eq!(berlin.passed(autumn), two);
+        assert_eq!(berlin.passed(autumn + hour - 1), three - 1);
+        assert_eq!(berlin.passed(spring), berlin.at(spring));
+        assert_eq!((berlin.passed(i64::MIN), berlin.passed(i64::MAX)), (i64::MIN, i64::MAX));
         let none = WallClock::of(&DataType::Timestamp(TimeUnit::Millisecond, None)).unwrap();
-        assert_eq!((none.at(7), none.instant(7)), (7, 7));
+        assert_eq!((none.at(7), none.instant(7), none.passed(7)), (7, 7, 7));
     }
 }

@@ -146,10 +146,12 @@ impl UserDefinedLogicalNodeCore for MatchRecognizeNode {
     }
 
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        // Each partition by itself gives what it gives.
-        let own = |e: &&Expr| e.try_as_col().is_some();
-        let passed = self.clauses.partition_by.iter().filter(own).count();
-        self.schema.fields().iter().skip(passed).map(|f| f.name().clone()).collect()
+        // Each partition by itself gives what it gives. Conditions are passed on by the columns' names.
+        let count = |name: &str| self.input.schema().fields().iter().filter(|f| f.name() == name).count();
+        let columns = self.clauses.partition_by.iter().filter_map(|e| e.try_as_col());
+        let passed: HashSet<&str> = columns.map(|c| c.name.as_str()).filter(|name| count(name) == 1).collect();
+        let names = self.schema.fields().iter().map(|f| f.name());
+        names.filter(|name| !passed.contains(name.as_str())).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -16,7 +16,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 use self::expr::{Scope, Where};
 use self::pattern::Names;
-use super::parse::query::{MARK_QUERY, MARK_WITHIN};
+use super::parse::query::{MARK_QUERY, MARK_SUBSET, MARK_WITHIN};
 use crate::operator::match_recognize::{Skip, Variables};
 use crate::plan::{MatchClauses, MatchRecognizeNode};
 
@@ -49,6 +49,10 @@ pub(super) fn plan(relation: TableFactor, context: &mut dyn RelationPlannerConte
     for definition in symbols {
         if definition.symbol.value == MARK_WITHIN {
             within = Some(millis(&definition.definition, context)?);
+            continue;
+        }
+        if definition.symbol.value == MARK_SUBSET {
+            names.add_subset(&definition.definition)?;
             continue;
         }
         let variable = names.find(&definition.symbol)?;
@@ -114,7 +118,9 @@ fn sort(order: OrderByExpr, context: &mut dyn RelationPlannerContext, schema: &D
 }
 
 fn skip(skip: Option<AfterMatchSkip>, names: &Names) -> DfResult<Skip> {
-    let one = |name: &Ident| -> DfResult<Variables> { Ok(Variables::Some(vec![names.find(name)? as u32])) };
+    let one = |name: &Ident| -> DfResult<Variables> {
+        names.variables(&name.value).map_or_else(|| names.find(name).map(|v| Variables::Some(vec![v as u32])), Ok)
+    };
     Ok(match skip {
         Some(AfterMatchSkip::PastLastRow) => Skip::PastLastRow,
         Some(AfterMatchSkip::ToFirst(name)) => Skip::ToFirst(one(&name)?, format!("FIRST {}", name.value)),

@@ -13,6 +13,7 @@ mod late_rows;
 mod law;
 mod nexmark;
 mod pages;
+mod patterns;
 mod rooms;
 mod scripts;
 mod table_options;

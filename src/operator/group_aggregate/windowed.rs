@@ -117,7 +117,7 @@ impl Windowed {
     /// Brings a batch into the groups of open windows; what is in closed ones is dropped, whether it comes or goes.
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
         let ends = self.ends(&batch.rows)?;
-        let marks = batch.watermarks.as_ref().map(|w| self.plan.clock.all_at(w.clone()));
+        let marks = batch.watermarks.as_ref().map(|w| self.plan.clock.all_passed(w.clone()));
         let mark = |row: usize| marks.as_ref().map_or(self.reached, |m| m.value(row).max(self.reached));
         let lateness = self.lateness();
         let last = |row: usize| ends.value(row).saturating_sub(1).saturating_add(lateness);
@@ -272,7 +272,7 @@ impl Operator for Windowed {
         let before = self.reached;
         self.reached = match time.watermark {
             Watermark::MAX => i64::MAX,
-            Watermark(at) => self.plan.clock.at(at),
+            Watermark(at) => self.plan.clock.passed(at),
         };
         match &self.sent {
             Some(_) => self.tell(before, time.processing_time, out)?,

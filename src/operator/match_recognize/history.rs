@@ -73,16 +73,16 @@ impl Histories {
         kept.into_iter().for_each(|history| *history = moved[*history as usize]);
     }
 
-    /// The positions of a history's rows up to `end`, from the match's first row on.
-    pub fn positions(&self, history: u32, end: u64, into: &mut Vec<u32>) {
-        let begin = into.len();
+    /// The positions of a history's rows, and the ordinals of those that stand at each: from one on, up to another.
+    pub fn positions(&self, history: u32, end: u64, into: &mut Vec<(u32, u64, u64)>) {
+        into.clear();
         let (mut at, mut end) = (history, end);
         while at != NONE {
             let node = self.nodes[at as usize];
-            into.extend((node.from..end).map(|_| node.position));
+            into.push((node.position, node.from, end));
             (at, end) = (node.before, node.from);
         }
-        into[begin..].reverse();
+        into.reverse();
     }
 
     /// About how many bytes it takes.
@@ -108,9 +108,10 @@ mod tests {
             h.positions(history, end, &mut rows);
             rows
         };
-        assert_eq!(rows(&histories, c, 9), [0, 1, 1, 2]);
+        assert_eq!(rows(&histories, c, 9), [(0, 5, 6), (1, 6, 8), (2, 8, 9)]);
         histories.add(a, 0, 3, 6);
         histories.keep([&mut b, &mut c].into_iter());
-        assert_eq!((rows(&histories, b, 9), rows(&histories, c, 9)), (vec![0, 1, 1, 1], vec![0, 1, 1, 2]));
+        assert_eq!(rows(&histories, b, 9), [(0, 5, 6), (1, 6, 9)]);
+        assert_eq!(rows(&histories, c, 9), [(0, 5, 6), (1, 6, 8), (2, 8, 9)]);
     }
 }

@@ -73,8 +73,8 @@ impl Measures {
             }
             return;
         }
-        let shown = (frame.first..frame.whole).filter(|row| found.excluded.binary_search(row).is_err());
-        for row in shown {
+        let segments = &found.matched.segments[frame.segments.0..frame.segments.1];
+        for row in segments.iter().filter(|s| !s.excluded).flat_map(|s| s.rows.0..s.rows.1) {
             frames.push(Frame { end: row + 1, ..frame });
             rows.push(found.matched.ids[row]);
         }

@@ -28,7 +28,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 pub use self::automaton::{Automaton, Edge, Position};
@@ -40,10 +40,10 @@ pub use self::program::{Condition, Program, Update};
 use self::queue::Queue;
 use self::run::Scratch;
 pub use self::scalar::{Scalar, is_scalar, scalars};
-pub use self::slot::{End, General, Navigation, Slot, Slots, Variables};
+pub use self::slot::{End, Frame, General, Matched, Navigation, Segment, Slot, Slots, Variables};
 use self::tape::Held;
 pub use self::term::{Arithmetic, Compare, Number, Term};
-use super::late::{in_order, sorted};
+use super::late::{Late, LateRows, in_order, sorted};
 use super::top_n::{Encoder, OrderColumn};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, Watermark, rowtime_millis};
@@ -99,7 +99,7 @@ impl OperatorFactory for MatchRecognize {
             pending: Vec::new(),
             deadlines: BinaryHeap::new(),
             reached: i64::MIN,
-            late_rows: 0,
+            late: LateRows::default(),
             scratch: Scratch::default(),
             cells: Vec::new(),
             touched: Vec::new(),
@@ -127,7 +127,7 @@ struct Matcher {
     deadlines: BinaryHeap<Reverse<(i64, u32)>>,
     /// The watermark up to which rows have been looked at.
     reached: i64,
-    late_rows: u64,
+    late: LateRows,
     scratch: Scratch,
     /// Kept for its memory: by cell, the values of the rows that are looked at.
     cells: Vec<Vec<Scalar>>,
@@ -164,9 +164,11 @@ impl Matcher {
             let times = self.times(&batch.rows)?;
             let batch = match (&batch.watermarks, &times) {
                 (Some(watermarks), Some(times)) => {
-                    let ahead = times.values().iter().zip(watermarks.values()).map(|(time, mark)| time > mark);
-                    let ahead: arrow::array::BooleanArray = ahead.map(Some).collect();
-                    self.late_rows += ahead.false_count() as u64;
+                    let marked = times.values().iter().zip(watermarks.values()).zip(0u32..);
+                    let late = marked.clone().filter(|((time, mark), _)| time <= mark);
+                    let late = late.map(|((time, mark), row)| Late { row, time: *time, watermark: *mark });
+                    self.late.dropped(&batch.rows, None, &late.collect::<Vec<_>>())?;
+                    let ahead: BooleanArray = marked.map(|((time, mark), _)| Some(time > mark)).collect();
                     batch.filter(&ahead)?
                 }
                 _ => batch,
@@ -243,7 +245,7 @@ impl Matcher {
             }
         }
         if reached.ended {
-            let rest = self.partitions.iter_mut().zip(0u32..).filter(|(p, _)| p.running && !p.touched);
+            let rest = self.partitions.iter_mut().zip(0u32..).filter(|(p, _)| p.is_searched() && !p.touched);
             touched.extend(rest.map(|(_, key)| key));
         }
         for key in &touched {
@@ -328,10 +330,14 @@ impl Operator for Matcher {
         self.thaw(tables)
     }
 
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
+    }
+
     fn stats(&self) -> OperatorStats {
         let partitions: usize = self.partitions.iter().map(Partition::bytes).sum();
         let queue = self.queue.len() * size_of::<Held>();
         let state_bytes = (self.store.bytes() + self.keys.bytes() + partitions + queue) as u64;
-        OperatorStats { state_rows: self.store.len() as u64, state_bytes, late_rows: self.late_rows }
+        OperatorStats { state_rows: self.store.len() as u64, state_bytes, late_rows: self.late.count() }
     }
 }

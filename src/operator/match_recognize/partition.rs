@@ -1,11 +1,10 @@
 //! One partition: its rows in order, and the searches for matches in them, one after the other.
 
 use super::MatchRecognize;
-use super::history::NONE;
+use super::automaton::Position;
 use super::run::{Candidate, Run, Scratch, Search};
-use super::slot::{Frame, Matched};
+use super::slot::{Frame, Matched, Segment, Variables};
 use super::tape::Tape;
-use super::zone::Zones;
 use crate::state::RowStore;
 use crate::{Error, Result};
 
@@ -17,9 +16,9 @@ pub enum Skip {
     /// At the row behind its first.
     ToNextRow,
     /// At its first row that is bound to one of some variables; the name is for errors.
-    ToFirst(super::slot::Variables, String),
+    ToFirst(Variables, String),
     /// At its last row that is bound to one of some variables.
-    ToLast(super::slot::Variables, String),
+    ToLast(Variables, String),
 }
 
 /// How far time has come for a partition.
@@ -34,12 +33,31 @@ pub(super) struct Reached {
 /// The matches that a step has found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Their rows, behind those before them that they look back to. Those of a match stand together.
+    /// Their rows, and those before them that they look back to.
     pub matched: Matched,
     /// One for each match.
     pub matches: Vec<Match>,
-    /// Where rows stand that `ALL ROWS PER MATCH` leaves out, in ascending order.
-    pub excluded: Vec<usize>,
+    /// The ordinals of the partition's rows that stand last in it, and where they begin there.
+    shared: Option<(u64, u64, usize)>,
+}
+
+impl Found {
+    /// Begins with another partition.
+    fn begin(&mut self) {
+        self.shared = None;
+    }
+
+    /// Adds those of a partition's rows that are not there yet; gives where the first of them stands.
+    fn share(&mut self, tape: &Tape, from: u64, end: u64) -> usize {
+        let ids = &mut self.matched.ids;
+        let (first, known, offset) = match self.shared {
+            Some((first, known, offset)) if first <= from && from <= known => (first, known, offset),
+            _ => (from, from, ids.len()),
+        };
+        ids.extend((known..end.max(known)).map(|ordinal| tape.row(ordinal).id));
+        self.shared = Some((first, known.max(end), offset));
+        offset + (from - first) as usize
+    }
 }
 
 /// A match.
@@ -57,12 +75,10 @@ pub(super) struct Match {
 #[derive(Debug, Default)]
 pub(super) struct Partition {
     pub tape: Tape,
-    pub run: Run,
-    zones: Zones,
-    /// Whether a search is under way.
-    pub running: bool,
-    /// Where the next one begins.
+    /// Where the search begins that is under way, or the next one.
     pub start: u64,
+    /// How it stands. Of short searches this is not kept: they are made anew when more rows come.
+    run: Option<Box<Run>>,
     /// How many matches there have been.
     pub matches: i64,
     /// Whether it has got rows that no search has looked at.
@@ -71,10 +87,18 @@ pub(super) struct Partition {
     pub deadline: Option<i64>,
 }
 
+/// Searches of fewer rows are made anew when more rows come: with many keys there are many of them.
+const SHORT: u64 = 4;
+
 impl Partition {
+    /// Whether there are rows that a search may still match.
+    pub fn is_searched(&self) -> bool {
+        self.start < self.tape.end()
+    }
+
     /// Whether nothing of it needs to be kept.
     pub fn is_idle(&self, numbered: bool) -> bool {
-        self.tape.len() == 0 && !self.running && !(numbered && self.matches > 0)
+        self.tape.len() == 0 && !(numbered && self.matches > 0)
     }
 
     /// Searches as far as the rows reach. Gives when the search that is then under way runs out of time, if it does.
@@ -86,99 +110,134 @@ impl Partition {
         scratch: &mut Scratch,
         found: &mut Found,
     ) -> Result<Option<i64>> {
-        let search = Search { automaton: &plan.automaton, program: &plan.program, store };
-        let mut now = i64::MIN;
-        loop {
-            if !self.running {
-                if self.start >= self.tape.end() {
-                    return Ok(None);
-                }
-                self.run.begin(self.start, &search);
-                self.running = true;
-            }
-            let first = self.tape.row(self.run.start);
-            let deadline = plan.within.map(|within| first.time.saturating_add(within));
-            let mut over = None;
-            while self.run.next < self.tape.end() {
-                if self.run.next > self.run.start {
-                    self.run.stand_still(&self.tape, &search, &mut self.zones, deadline);
-                    if self.run.next >= self.tape.end() {
-                        break;
-                    }
-                }
-                let row = self.tape.row(self.run.next);
-                if let Some(deadline) = deadline.filter(|deadline| row.time >= *deadline) {
-                    over = Some((deadline, first.id));
-                    break;
-                }
-                if self.run.step(&self.tape, &search, scratch)? {
-                    over = Some((row.time, row.id));
-                    break;
-                }
-                if self.run.rejoin(&self.tape, &search) {
-                    let last = self.tape.row(self.run.next - 1);
-                    over = Some((last.time, last.id));
-                    break;
-                }
-            }
-            if over.is_none() {
-                let last = self.tape.row(self.tape.end() - 1);
-                over = match deadline {
-                    Some(deadline) if deadline <= reached.time => Some((deadline, first.id)),
-                    // Flink waits for ever.
-                    _ if reached.ended && !plan.automaton.first_counts => Some((last.time, last.id)),
-                    _ => None,
-                };
-            }
-            let Some((time, id)) = over else { return Ok(deadline) };
-            now = now.max(time);
-            self.run.end(&self.tape, &search);
-            if let Some(candidate) = self.run.candidate.filter(|_| self.run.rejoined) {
-                self.run.retrace(candidate.end, &self.tape, &search, scratch)?;
-            }
-            self.running = false;
-            self.start = match self.run.candidate {
-                Some(candidate) => self.add_match(plan, candidate, (now, id), scratch, found)?,
-                None => self.run.start + 1,
-            };
+        if !self.is_searched() {
+            return Ok(None);
         }
+        let search = Search { automaton: &plan.automaton, program: &plan.program, store };
+        let mut run = match self.run.take() {
+            Some(run) => run,
+            None => {
+                let mut run = scratch.run.take().unwrap_or_default();
+                run.begin(self.start, &search);
+                run
+            }
+        };
+        found.begin();
+        let mut now = i64::MIN;
+        let deadline = loop {
+            let deadline = plan.within.map(|within| self.tape.row(run.start).time.saturating_add(within));
+            let Some((time, id)) = self.advance(plan, &search, &mut run, deadline, reached, scratch)? else {
+                break deadline;
+            };
+            now = now.max(time);
+            run.end(&self.tape, &search);
+            if let Some(candidate) = run.candidate.filter(|_| run.rejoined) {
+                run.retrace(candidate.end, &self.tape, &search, scratch)?;
+            }
+            self.start = match run.candidate {
+                Some(candidate) => self.add_match(plan, &run, candidate, (now, id), scratch, found)?,
+                None => run.start + 1,
+            };
+            if !self.is_searched() {
+                break None;
+            }
+            run.begin(self.start, &search);
+        };
+        if self.is_searched() && run.next - run.start >= SHORT {
+            self.run = Some(run);
+        } else {
+            run.forget();
+            scratch.run = Some(run);
+        }
+        Ok(deadline)
+    }
+
+    /// Searches on as far as the rows reach. When the search is over: when that was known, and by which row.
+    fn advance(
+        &self,
+        plan: &MatchRecognize,
+        search: &Search<'_>,
+        run: &mut Run,
+        deadline: Option<i64>,
+        reached: Reached,
+        scratch: &mut Scratch,
+    ) -> Result<Option<(i64, u32)>> {
+        let tape = &self.tape;
+        let first = tape.row(run.start);
+        while run.next < tape.end() {
+            if run.next > run.start {
+                run.stand_still(tape, search, deadline);
+                if run.next >= tape.end() {
+                    break;
+                }
+            }
+            let row = tape.row(run.next);
+            if let Some(deadline) = deadline.filter(|deadline| row.time >= *deadline) {
+                return Ok(Some((deadline, first.id)));
+            }
+            if run.step(tape, search, scratch)? {
+                return Ok(Some((row.time, row.id)));
+            }
+            if run.rejoin(tape, search) {
+                let last = tape.row(run.next - 1);
+                return Ok(Some((last.time, last.id)));
+            }
+        }
+        let last = tape.row(tape.end() - 1);
+        Ok(match deadline {
+            Some(deadline) if deadline <= reached.time => Some((deadline, first.id)),
+            // Flink waits for ever.
+            _ if reached.ended && !plan.automaton.first_counts => Some((last.time, last.id)),
+            _ => None,
+        })
     }
 
     /// Adds a match to those that were found; gives where the next search begins.
     fn add_match(
         &mut self,
         plan: &MatchRecognize,
+        run: &Run,
         candidate: Candidate,
         by: (i64, u32),
         scratch: &mut Scratch,
         found: &mut Found,
     ) -> Result<u64> {
-        let (start, end) = (self.run.start, candidate.end);
+        let (start, end) = (run.start, candidate.end);
         self.matches += 1;
-        let matched = &mut found.matched;
-        let begin = matched.ids.len();
         let from = start.saturating_sub(plan.program.before).max(self.tape.begin());
-        matched.ids.extend((from..end).map(|ordinal| self.tape.row(ordinal).id));
-        matched.variables.extend((from..start).map(|_| NONE));
-        let first = matched.variables.len();
+        let offset = found.share(&self.tape, from, end);
+        let place = |ordinal: u64| offset + (ordinal - from) as usize;
         let positions = &mut scratch.positions;
-        positions.clear();
-        self.run.histories.positions(candidate.history, end, positions);
-        let bound = positions.iter().map(|p| plan.automaton.positions[*p as usize]);
-        matched.variables.extend(bound.clone().map(|p| p.variable));
-        found.excluded.extend(bound.enumerate().filter(|(_, p)| p.excluded).map(|(at, _)| first + at));
-        let end_place = matched.ids.len();
-        let frame = Frame { begin, first, end: end_place, whole: end_place, number: self.matches, time: by.0 };
+        run.histories.positions(candidate.history, end, positions);
+        let first_segment = found.matched.segments.len();
+        found.matched.segments.extend(positions.iter().map(|(position, from, to)| {
+            let Position { variable, excluded } = plan.automaton.positions[*position as usize];
+            Segment { variable, excluded, rows: (place(*from), place(*to)) }
+        }));
+        let frame = Frame {
+            begin: place(from),
+            first: place(start),
+            end: place(end),
+            whole: place(end),
+            segments: (first_segment, found.matched.segments.len()),
+            number: self.matches,
+            time: by.0,
+        };
         found.matches.push(Match { found: by, first: self.tape.row(start).id, frame });
         if end == start {
             return Ok(start + 1);
         }
-        let variables = &matched.variables[first..];
+        let segments = &found.matched.segments[first_segment..];
+        let bound = |wanted: &Variables, last: bool| {
+            let mut rows = segments.iter().filter(|s| wanted.contains(s.variable)).map(|s| s.rows);
+            let row = if last { rows.next_back().map(|(_, to)| to - 1) } else { rows.next().map(|(from, _)| from) };
+            row.map(|row| row - frame.first)
+        };
         let target = match &plan.skip {
             Skip::PastLastRow => return Ok(end),
             Skip::ToNextRow => return Ok(start + 1),
-            Skip::ToFirst(wanted, name) => (variables.iter().position(|v| wanted.contains(*v)), name),
-            Skip::ToLast(wanted, name) => (variables.iter().rposition(|v| wanted.contains(*v)), name),
+            Skip::ToFirst(wanted, name) => (bound(wanted, false), name),
+            Skip::ToLast(wanted, name) => (bound(wanted, true), name),
         };
         match target {
             (Some(0), name) => Err(Error::Execution(format!(
@@ -193,13 +252,14 @@ impl Partition {
 
     /// Lets go of the rows that no search can reach any more.
     pub fn release(&mut self, plan: &MatchRecognize, gone: impl FnMut(u32)) {
-        let needed = if self.running { self.run.start } else { self.start };
-        self.tape.release(needed.saturating_sub(plan.program.before), plan.program.cells.len(), gone);
-        self.zones.release(self.tape.begin());
+        self.tape.release(self.start.saturating_sub(plan.program.before), plan.program.cells.len(), gone);
+        if let Some(run) = &mut self.run {
+            run.release(&self.tape);
+        }
     }
 
     /// About how many bytes it takes.
     pub fn bytes(&self) -> usize {
-        self.tape.bytes() + self.run.bytes() + self.zones.bytes() + size_of::<Self>()
+        self.tape.bytes() + self.run.as_deref().map_or(0, Run::bytes) + size_of::<Self>()
     }
 }

@@ -64,9 +64,8 @@ impl Matcher {
         let mut rows: Vec<(Held, i64, bool)> = Vec::new();
         for partition in &self.partitions {
             let begin = partition.tape.begin();
-            let start = if partition.running { partition.run.start } else { partition.start };
             let held = partition.tape.held().iter().zip(begin..);
-            rows.extend(held.map(|(row, ordinal)| (*row, (ordinal - begin) as i64, ordinal < start)));
+            rows.extend(held.map(|(row, ordinal)| (*row, (ordinal - begin) as i64, ordinal < partition.start)));
         }
         rows.sort_by_key(|(row, ..)| row.id);
         let batch = |part: &[(Held, i64, bool)]| {

@@ -83,6 +83,17 @@ pub enum Slot {
     Time,
 }
 
+/// Rows in a row that are bound to one variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment {
+    /// The variable.
+    pub variable: u32,
+    /// Whether `ALL ROWS PER MATCH` leaves them out.
+    pub excluded: bool,
+    /// From where to where they stand in [`Matched::ids`].
+    pub rows: (usize, usize),
+}
+
 /// The rows that an expression sees: a part of [`Matched::ids`].
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
@@ -94,19 +105,21 @@ pub struct Frame {
     pub end: usize,
     /// Behind the match's last row.
     pub whole: usize,
+    /// From where to where the match's segments stand in [`Matched::segments`].
+    pub segments: (usize, usize),
     /// The number of the match.
     pub number: i64,
     /// When it was found.
     pub time: i64,
 }
 
-/// Rows of matches one after the other, and what is seen of them.
+/// Rows of matches, and what is seen of them. Matches of one partition may share rows.
 #[derive(Debug, Default)]
 pub struct Matched {
-    /// The rows.
+    /// The rows, those of a partition in their order.
     pub ids: Vec<u32>,
-    /// The variable of each.
-    pub variables: Vec<u32>,
+    /// What they are bound to, match by match.
+    pub segments: Vec<Segment>,
     /// One for each row of the result.
     pub frames: Vec<Frame>,
 }
@@ -118,20 +131,48 @@ impl Frame {
 }
 
 impl Matched {
-    /// Where the row stands that a navigation leads to.
-    fn find(&self, frame: &Frame, navigation: &Navigation) -> Option<usize> {
-        let mut rows = frame.first..frame.end(navigation.whole);
-        let nth = usize::try_from(navigation.offset).ok()?;
-        let bound = |row: &usize| navigation.variables.contains(self.variables[*row]);
-        let row = match navigation.end {
-            End::First => rows.filter(bound).nth(nth)?,
-            End::Last => rows.rfind(|row| bound(row)).and_then(|last| match nth {
-                0 => Some(last),
-                _ => (frame.first..last).rev().filter(bound).nth(nth - 1),
-            })?,
+    /// A frame's rows by the variables that they are bound to: some of these.
+    fn bound<'a>(
+        &'a self,
+        frame: &'a Frame,
+        variables: &'a Variables,
+        whole: bool,
+    ) -> impl DoubleEndedIterator<Item = Segment> + 'a {
+        let end = frame.end(whole);
+        let segments = &self.segments[frame.segments.0..frame.segments.1];
+        let seen = segments.iter().filter(move |s| variables.contains(s.variable) && s.rows.0 < end);
+        seen.map(move |s| Segment { rows: (s.rows.0, s.rows.1.min(end)), ..*s })
+    }
+
+    /// Where the row stands that a navigation leads to, and the variable it is counted for.
+    fn find(&self, frame: &Frame, navigation: &Navigation) -> Option<(usize, u32)> {
+        let mut left = usize::try_from(navigation.offset).ok()?;
+        let mut nth = |segment: Segment| {
+            let (from, to) = segment.rows;
+            if left >= to - from {
+                left -= to - from;
+                return None;
+            }
+            let row = if navigation.end == End::First { from + left } else { to - 1 - left };
+            Some((row, segment.variable))
+        };
+        let mut bound = self.bound(frame, &navigation.variables, navigation.whole);
+        let (row, variable) = match navigation.end {
+            End::First => bound.find_map(&mut nth)?,
+            End::Last => bound.rev().find_map(&mut nth)?,
         };
         let before = usize::try_from(navigation.before).ok()?;
-        row.checked_sub(before).filter(|row| *row >= frame.begin)
+        row.checked_sub(before).filter(|row| *row >= frame.begin).map(|row| (row, variable))
+    }
+
+    /// Where a frame's rows stand that are bound to some variables.
+    fn places<'a>(
+        &'a self,
+        frame: &'a Frame,
+        variables: &'a Variables,
+        whole: bool,
+    ) -> impl Iterator<Item = usize> + 'a {
+        self.bound(frame, variables, whole).flat_map(|s| s.rows.0..s.rows.1)
     }
 }
 
@@ -160,20 +201,19 @@ impl Slot {
     pub fn evaluate(&self, matched: &Matched, names: &[String], store: &dyn RowStore) -> Result<ArrayRef> {
         match self {
             Slot::Value { navigation, column } => {
-                let row = |frame: &Frame| matched.find(frame, navigation).map(|row| matched.ids[row]);
+                let row = |frame: &Frame| matched.find(frame, navigation).map(|(row, _)| matched.ids[row]);
                 column_of(store, *column, &matched.frames.iter().map(row).collect::<Vec<_>>())
             }
             Slot::Aggregate { variables, aggregate, whole } => {
-                let running = matched.frames.windows(2).any(|f| f[0].first == f[1].first && f[0].whole > f[0].first);
-                if running && !whole {
+                if !whole && matched.frames.iter().any(|f| f.end < f.whole) {
                     return running_aggregate(variables, aggregate, matched, store);
                 }
                 aggregate_of(variables, aggregate, matched, store)
             }
             Slot::Classifier(navigation) => {
                 let name = |frame: &Frame| {
-                    let row = matched.find(frame, navigation)?;
-                    names.get(matched.variables[row] as usize).map(String::as_str)
+                    let (_, variable) = matched.find(frame, navigation)?;
+                    names.get(variable as usize).map(String::as_str)
                 };
                 Ok(Arc::new(matched.frames.iter().map(name).collect::<StringArray>()))
             }
@@ -200,8 +240,7 @@ fn aggregate_of(
 ) -> Result<ArrayRef> {
     let (mut ids, mut groups) = (Vec::new(), Vec::new());
     for (group, frame) in matched.frames.iter().enumerate() {
-        let bound = (frame.first..frame.whole).filter(|row| variables.contains(matched.variables[*row]));
-        ids.extend(bound.map(|row| matched.ids[row]));
+        ids.extend(matched.places(frame, variables, true).map(|row| matched.ids[row]));
         groups.resize(ids.len(), group);
     }
     let (values, filter) = inputs(aggregate, &store.take(&ids)?)?;
@@ -223,10 +262,9 @@ fn running_aggregate(
     store: &dyn RowStore,
 ) -> Result<ArrayRef> {
     let mut results: Vec<ScalarValue> = Vec::with_capacity(matched.frames.len());
-    for frames in matched.frames.chunk_by(|a, b| a.first == b.first) {
+    for frames in matched.frames.chunk_by(|a, b| a.segments == b.segments && a.end < b.end) {
         let Some(last) = frames.last() else { continue };
-        let bound = |row: &usize| variables.contains(matched.variables[*row]);
-        let places: Vec<usize> = (last.first..last.end).filter(bound).collect();
+        let places: Vec<usize> = matched.places(last, variables, false).collect();
         let ids: Vec<u32> = places.iter().map(|row| matched.ids[*row]).collect();
         let (values, filter) = inputs(aggregate, &store.take(&ids)?)?;
         let mut accumulator = aggregate.function.create_accumulator()?;

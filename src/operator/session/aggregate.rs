@@ -95,7 +95,7 @@ impl Operator for SessionAggregate {
         for batch in self.pending.take()? {
             self.add(&batch)?;
         }
-        let ended = self.sessions.close(self.plan.sessions.clock.at(time.watermark.0));
+        let ended = self.sessions.close(self.plan.sessions.clock.passed(time.watermark.0));
         for ended in ended.chunks(BATCH_ROWS) {
             out.push(ChangeBatch::append(self.result(ended)?));
         }
@@ -154,7 +154,7 @@ impl SessionAggregate {
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
         let spec = &self.plan.sessions;
         let times = spec.times(&batch.rows)?;
-        let marks = batch.watermarks.as_ref().map(|w| spec.clock.all_at(w.clone()));
+        let marks = batch.watermarks.as_ref().map(|w| spec.clock.all_passed(w.clone()));
         let marks = marks.as_ref().map(|w| w.values().as_ref());
         let mut assigned = std::mem::take(&mut self.assigned);
         self.sessions.assign(&spec.key_columns(&batch.rows), times.values(), marks, &mut assigned)?;

@@ -83,7 +83,7 @@ impl Operator for SessionAssign {
         for batch in self.pending.take()? {
             self.add(&batch)?;
         }
-        let ended = self.sessions.close(self.plan.sessions.clock.at(time.watermark.0));
+        let ended = self.sessions.close(self.plan.sessions.clock.passed(time.watermark.0));
         self.emit(&ended, out)?;
         self.sessions.release(&ended)?;
         if self.rows.wants_compaction() {
@@ -145,7 +145,7 @@ impl SessionAssign {
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
         let spec = &self.plan.sessions;
         let times = spec.times(&batch.rows)?;
-        let marks = batch.watermarks.as_ref().map(|w| spec.clock.all_at(w.clone()));
+        let marks = batch.watermarks.as_ref().map(|w| spec.clock.all_passed(w.clone()));
         let marks = marks.as_ref().map(|w| w.values().as_ref());
         let mut assigned = Vec::new();
         self.sessions.assign(&spec.key_columns(&batch.rows), times.values(), marks, &mut assigned)?;

@@ -47,7 +47,7 @@ impl Windowed {
 
     fn add(&mut self, batch: &ChangeBatch) -> Result<()> {
         let ends = self.ends(&batch.rows)?;
-        let marks = batch.watermarks.as_ref().map(|w| self.closing.clock.all_at(w.clone()));
+        let marks = batch.watermarks.as_ref().map(|w| self.closing.clock.all_passed(w.clone()));
         let mark = |row: usize| marks.as_ref().map_or(self.reached, |m| m.value(row).max(self.reached));
         let in_time = BooleanBuffer::collect_bool(ends.len(), |row| ends.value(row).saturating_sub(1) > mark(row));
         match ends.len() - in_time.count_set_bits() {
@@ -114,7 +114,7 @@ impl Operator for Windowed {
         }
         self.reached = match time.watermark {
             Watermark::MAX => i64::MAX,
-            Watermark(at) => self.closing.clock.at(at),
+            Watermark(at) => self.closing.clock.passed(at),
         };
         self.fire(self.reached, out)?;
         if let Some(remap) = self.rows.tidy()? {

@@ -137,7 +137,7 @@ impl Operator for WindowAggregate {
 
     fn advance(&mut self, time: &StepTime, out: &mut Vec<ChangeBatch>) -> Result<()> {
         self.add_pending(out)?;
-        self.fire(self.plan.clock.at(time.watermark.0), out)
+        self.fire(self.plan.clock.passed(time.watermark.0), out)
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
@@ -256,7 +256,7 @@ impl WindowAggregate {
             match &batch.watermarks {
                 None => self.add(&batch)?,
                 Some(watermarks) => {
-                    let watermarks = self.plan.clock.all_at(watermarks.clone());
+                    let watermarks = self.plan.clock.all_passed(watermarks.clone());
                     self.add_with_late_rows(&batch, &watermarks, out)?;
                 }
             }

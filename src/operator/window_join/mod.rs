@@ -168,7 +168,7 @@ impl WindowJoin {
         let mut rows = batch.rows.project(&own.kept)?;
         let mut ends = own.ends(&rows)?;
         let reached = self.clocked(self.reached.least());
-        let marks = self.reached.marks(side, batch).map(|marks| self.plan.clock.all_at(marks));
+        let marks = self.reached.marks(side, batch).map(|marks| self.plan.clock.all_passed(marks));
         let mark = |row: usize| marks.as_ref().map_or(reached, |m| m.value(row).max(reached));
         let in_time = BooleanBuffer::collect_bool(ends.len(), |row| ends.value(row).saturating_sub(1) > mark(row));
         if in_time.count_set_bits() < ends.len() {
@@ -186,7 +186,7 @@ impl WindowJoin {
 
     /// A watermark as the windows' clock shows it.
     fn clocked(&self, watermark: i64) -> i64 {
-        if watermark == i64::MAX || watermark == i64::MIN { watermark } else { self.plan.clock.at(watermark) }
+        if watermark == i64::MAX || watermark == i64::MIN { watermark } else { self.plan.clock.passed(watermark) }
     }
 
     /// Joins the windows that the watermark has closed, one end after another.

@@ -13,7 +13,7 @@ use super::define::Kind::{Any, BigInt, Text};
 use super::define::{Call, Column, Def, Given, bigint, def, int, is_text, text};
 use super::field::Unit;
 use super::format::{Pattern, format_timestamp, parse_date, parse_timestamp};
-use super::temporal::{Times, answer_in, epoch, to_local, to_ticks, to_utc};
+use super::temporal::{Times, answer_at, answer_in, epoch, to_local, to_ticks, to_utc};
 
 /// TIMESTAMP(3).
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
@@ -243,15 +243,14 @@ fn to_timestamp(c: &Call) -> Result<ColumnarValue> {
 /// `(number[, 0 | 3])` counts seconds or milliseconds since the epoch; `(text[, pattern[, zone]])` reads, in UTC where
 /// no zone is given.
 fn to_timestamp_ltz(c: &Call) -> Result<ColumnarValue> {
-    let local = |utc: NaiveDateTime| to_local(utc, c.session.tz.as_ref());
     if is_text(&c.type_of(0)?) {
         let (s, patterns, zones) = (c.text(0)?, Patterns::of(c, 1)?, c.optional_text(2)?);
-        return answer_in(c, c.args.return_type(), |i| {
+        return answer_at(c, c.args.return_type(), |i| {
             let s = s.get(i)?;
             let t = patterns.with(i, || parse_timestamp(s), |p| p.parse(s))?;
             match &zones {
-                Some(zones) => to_utc(t, Some(&zones.get(i)?.parse().ok()?)).map(local),
-                None => Some(local(t)),
+                Some(zones) => to_utc(t, Some(&zones.get(i)?.parse().ok()?)),
+                None => Some(t),
             }
         });
     }
@@ -261,13 +260,13 @@ fn to_timestamp_ltz(c: &Call) -> Result<ColumnarValue> {
         Ok(Column::new(arrow::array::AsArray::as_primitive::<Int64Type>(&values).clone(), constant))
     };
     let (n, precision) = (whole(0)?, if c.len() > 1 { Some(whole(1)?) } else { None });
-    answer_in(c, c.args.return_type(), |i| {
+    answer_at(c, c.args.return_type(), |i| {
         let n = n.get(i)?;
         let span = match precision.as_ref().map_or(Some(3), |p| p.get(i))? {
             0 => TimeDelta::try_seconds(n)?,
             3 => TimeDelta::try_milliseconds(n)?,
             _ => return None,
         };
-        Some(local(epoch().checked_add_signed(span)?))
+        epoch().checked_add_signed(span)
     })
 }

@@ -158,6 +158,20 @@ pub(super) fn answer_in(
     call.answer(from_ticks(values, data_type)?)
 }
 
+/// Like [`answer_in`], of times in UTC: a zone that shows an hour twice tells nothing of which of the two it was.
+pub(super) fn answer_at(
+    call: &Call,
+    data_type: &DataType,
+    f: impl Fn(usize) -> Option<NaiveDateTime>,
+) -> Result<datafusion_expr::ColumnarValue> {
+    let unzoned = match data_type {
+        DataType::Timestamp(unit, _) => DataType::Timestamp(*unit, None),
+        other => other.clone(),
+    };
+    let values: Int64Array = (0..call.rows).map(|i| to_ticks(f(i)?, &unzoned)).collect();
+    call.answer(from_ticks(values, data_type)?)
+}
+
 /// A date so many months later; the day is at most the month's last.
 pub(super) fn add_months(date: NaiveDate, months: i64) -> Option<NaiveDate> {
     let n = chrono::Months::new(u32::try_from(months.unsigned_abs()).ok()?);

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use datafusion_common::{DataFusionError, plan_datafusion_err};
-use datafusion_sql::sqlparser::ast::{Ident, MatchRecognizePattern, MatchRecognizeSymbol, RepetitionQuantifier};
+use datafusion_sql::sqlparser::ast::{
+    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, MatchRecognizePattern,
+    MatchRecognizeSymbol, RepetitionQuantifier,
+};
 
 use super::{DfResult, at};
 use crate::operator::match_recognize::{MAX_DEPTH, Pattern, Variables};
@@ -16,6 +19,7 @@ const MAX_PERMUTED: usize = 6;
 pub(super) struct Names {
     names: Vec<String>,
     numbers: HashMap<String, usize>,
+    subsets: HashMap<String, Variables>,
 }
 
 impl Names {
@@ -26,13 +30,38 @@ impl Names {
 
     /// The variables that a name stands for, if it stands for any.
     pub fn variables(&self, name: &str) -> Option<Variables> {
-        self.number(name).map(|number| Variables::Some(vec![number as u32]))
+        let one = self.number(name).map(|number| Variables::Some(vec![number as u32]));
+        one.or_else(|| self.subsets.get(name).cloned())
     }
 
     /// A variable's number.
     pub fn find(&self, name: &Ident) -> DfResult<usize> {
         let known = self.number(&name.value);
         known.ok_or_else(|| at(name.span, format!("PATTERN has no variable '{}'", name.value)))
+    }
+
+    /// Adds a name for several variables: `ROW(name, A, B)`.
+    pub fn add_subset(&mut self, subset: &SqlExpr) -> DfResult<()> {
+        let name = |arg: &FunctionArg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Identifier(name))) => Some(name.clone()),
+            _ => None,
+        };
+        let args = match subset {
+            SqlExpr::Function(Function { args: FunctionArguments::List(list), .. }) => {
+                list.args.iter().map(name).collect()
+            }
+            _ => None,
+        };
+        let args: Vec<Ident> = args.ok_or_else(|| plan_datafusion_err!("SUBSET takes names of variables"))?;
+        let Some((name, members)) = args.split_first() else { return Ok(()) };
+        if self.variables(&name.value).is_some() {
+            return Err(at(name.span, format!("there is a variable or a subset '{}' already", name.value)));
+        }
+        let mut variables = members.iter().map(|m| Ok(self.find(m)? as u32)).collect::<DfResult<Vec<_>>>()?;
+        variables.sort_unstable();
+        variables.dedup();
+        self.subsets.insert(name.value.clone(), Variables::Some(variables));
+        Ok(())
     }
 
     pub fn into_names(self) -> Vec<String> {

@@ -11,6 +11,7 @@
 //! | `UNNEST(a) [WITH ORDINALITY] AS t(x)` | [`TableFactor::UNNEST`] |
 //! | `(query) MATCH_RECOGNIZE (…)` | MATCH_RECOGNIZE over the table function `__query((query))` |
 //! | `WITHIN INTERVAL '1' HOUR` | a definition of the symbol `__within`: [`within`] |
+//! | `SUBSET x = (A, B)` | a definition of the symbol `__subset`: `ROW(x, A, B)` |
 //! | `A+?` (reluctant) | a repetition `?` directly around the repetition `A+`; `(A+)?` has a group between |
 //! | `SKIP TO x` | `SKIP TO LAST x` |
 //! | `FINAL LAST(a.x)`, `RUNNING …` | `__final(LAST(a.x))`, `__running(…)` |
@@ -36,6 +37,8 @@ pub const MARK_TABLE: &str = "__table";
 pub const MARK_PARTITION: &str = "__partition";
 /// The symbol whose definition stands for `WITHIN`.
 pub const MARK_WITHIN: &str = "__within";
+/// The symbol whose definitions stand for `SUBSET`.
+pub const MARK_SUBSET: &str = "__subset";
 
 /// The table function that stands for a query which MATCH_RECOGNIZE is applied to.
 pub const MARK_QUERY: &str = "__query";

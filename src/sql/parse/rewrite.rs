@@ -2,6 +2,7 @@
 //!
 //! - `LATERAL TABLE(f(x))` becomes `LATERAL f(x)`.
 //! - `PATTERN (…) WITHIN INTERVAL '1' HOUR DEFINE …` becomes `PATTERN (…) DEFINE __within AS INTERVAL '1' HOUR, …`.
+//! - `SUBSET x = (A, B) DEFINE …` becomes `DEFINE __subset AS ROW(x, A, B), …`.
 //! - `(query) MATCH_RECOGNIZE` becomes `__query((query)) MATCH_RECOGNIZE`.
 //! - `TRIM(LEADING FROM x)` becomes `TRIM(LEADING ' ' FROM x)`.
 //! - `JSON_OBJECT(KEY 'k' VALUE v)` becomes `JSON_OBJECT('k' VALUE v)`.
@@ -9,7 +10,7 @@
 
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::query::{MARK_QUERY, MARK_WITHIN};
+use super::query::{MARK_QUERY, MARK_SUBSET, MARK_WITHIN};
 use super::words::is_word;
 
 /// Rewrites a statement's tokens; each keeps its place.
@@ -133,6 +134,11 @@ fn match_recognize(tokens: &mut Vec<TokenWithSpan>, open: usize) {
         }
         None
     };
+    if let (Some(subset), Some(define)) = (top_level(tokens, "SUBSET"), top_level(tokens, "DEFINE"))
+        && subset < define
+    {
+        move_subsets(tokens, subset, define);
+    }
     if let (Some(within), Some(define)) = (top_level(tokens, "WITHIN"), top_level(tokens, "DEFINE"))
         && within < define
     {
@@ -153,6 +159,24 @@ fn skip_to(tokens: &mut Vec<TokenWithSpan>, to: usize) {
         let last = TokenWithSpan::new(Token::make_keyword("LAST"), target.span);
         tokens.insert(to + 1, last);
     }
+}
+
+/// What is no list of subsets is left for the parser to complain of.
+fn move_subsets(tokens: &mut Vec<TokenWithSpan>, subset: usize, define: usize) {
+    let mut moved = Vec::new();
+    let mut at = subset + 1;
+    while at < define {
+        let Some(close) = closing(tokens, at + 2).filter(|_| is(tokens, at + 1, &Token::Eq)) else { return };
+        let (Some(name), Some(list)) = (tokens.get(at), tokens.get(at + 3..=close)) else { return };
+        let here = |token: Token| TokenWithSpan::new(token, name.span);
+        moved.extend([here(Token::make_word(MARK_SUBSET, None)), here(Token::make_keyword("AS"))]);
+        moved.extend([here(Token::make_keyword("ROW")), here(Token::LParen), name.clone(), here(Token::Comma)]);
+        moved.extend(list.iter().cloned());
+        moved.push(here(Token::Comma));
+        at = close + 1 + usize::from(is(tokens, close + 1, &Token::Comma));
+    }
+    tokens.splice(define + 1..define + 1, moved);
+    tokens.drain(subset..define);
 }
 
 fn move_within(tokens: &mut Vec<TokenWithSpan>, within: usize, define: usize) {

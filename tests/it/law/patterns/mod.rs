@@ -1,6 +1,7 @@
 //! The laws of MATCH_RECOGNIZE: random patterns, conditions, measures and rows, against a matcher that tries everything.
 
 mod case;
+mod hostile;
 mod matcher;
 mod pattern;
 
