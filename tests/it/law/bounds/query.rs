@@ -193,7 +193,8 @@ pub const TEMPLATES: &[Template] = &[
     },
     Template {
         name: "first and last",
-        ttl: true,
+        // A first row in order of time is touched when the watermark reaches it: not to be seen from its input.
+        ttl: false,
         sql: |rng| {
             let order = one(&["ts", "ts DESC"], rng);
             format!(
