@@ -278,6 +278,14 @@ pub const QUERIES: &[Query] = &[
         state: State::Flat,
     },
     Query {
+        name: "q12_processing_time",
+        text: page!("q12"),
+        batch: None,
+        wanted: Some(40.0),
+        reads: &[("bid", &["bidder"])],
+        state: State::Flat,
+    },
+    Query {
         name: "q_cumulate",
         text: "SELECT COUNT(*) AS num, window_start, window_end
                FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND, INTERVAL '60' SECOND))

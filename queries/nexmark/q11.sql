@@ -26,6 +26,7 @@ FROM nexmark WHERE event_type = 2;
 CREATE TABLE nexmark_result (bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3)) WITH ('connector' = 'blackhole');
 
 INSERT INTO nexmark_result
-SELECT bidder, COUNT(*) AS bid_count, window_start AS starttime, window_end AS endtime
-FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND))
-GROUP BY bidder, window_start, window_end;
+SELECT bidder, COUNT(*) AS bid_count,
+       SESSION_START(`dateTime`, INTERVAL '10' SECOND) AS starttime, SESSION_END(`dateTime`, INTERVAL '10' SECOND) AS endtime
+FROM bid
+GROUP BY bidder, SESSION(`dateTime`, INTERVAL '10' SECOND);

@@ -101,6 +101,12 @@ pub(super) fn primary_key(scan: &TableScan) -> Result<Option<Vec<usize>>> {
     Ok(key.filter(|key| !key.is_empty()))
 }
 
+/// The columns of the PRIMARY KEY of a scan's table.
+pub(super) fn primary_key_names(scan: &TableScan) -> Result<Vec<String>> {
+    let table = &table_of(scan)?.descriptor;
+    Ok(table.primary_key.iter().map(|c| table.schema.field(*c).name().clone()).collect())
+}
+
 fn column_expr(table: &StreamTable, column: usize) -> Expr {
     match &table.origins[column] {
         ColumnOrigin::Connector(i) => Expr::Column(Column::from_name(table.descriptor.schema.field(*i).name())),

@@ -156,17 +156,8 @@ fn by_rowtime(compiler: &mut Compiler, join: &TemporalJoin, time: usize, columns
     };
     let keys = known.as_ref().and_then(|v| v.key.clone()).into_iter().chain(notes.keys.iter().cloned());
     let keys: Vec<Vec<usize>> = keys.collect();
-    if keys.is_empty() {
-        return Err(unsupported(
-            "the right side has no key that says whose version a row is; declare a PRIMARY KEY in its table, or \
-             join a deduplication by ROW_NUMBER",
-        ));
-    }
     let matched = keys.iter().map(|key| matching(join, key)).collect::<Result<Vec<_>>>()?;
-    let Some(matching) = matched.into_iter().flatten().next() else {
-        let names: Vec<&str> = keys[0].iter().map(|c| join.right.schema().field(*c).name().as_str()).collect();
-        return Err(unsupported(format!("ON must say what the right side's key ({}) equals", names.join(", "))));
-    };
+    let Some(matching) = matched.into_iter().flatten().next() else { return Err(unmatched(join, &keys)) };
     let left_keys: Vec<&Expr> = matching.left.iter().collect();
     let right_keys: Vec<&Expr> = matching.right.iter().collect();
     let sides = [
@@ -196,6 +187,32 @@ fn by_rowtime(compiler: &mut Compiler, join: &TemporalJoin, time: usize, columns
     let notes = result_notes(join, &factory, left, columns, matching.rest.as_ref());
     let schema = Arc::clone(&factory.schema);
     Ok(compiler.operator(factory, sides.map(|s| s.node).to_vec(), schema, notes))
+}
+
+/// Why a join does not say whose version it asks for.
+fn unmatched(join: &TemporalJoin, keys: &[Vec<usize>]) -> Error {
+    let names = match keys.first() {
+        Some(key) => key.iter().map(|c| join.right.schema().field(*c).name().clone()).collect(),
+        None => declared_key(&join.right),
+    };
+    if names.is_empty() {
+        return unsupported(
+            "the right side has no key that says whose version a row is; declare a PRIMARY KEY in its table, or join a \
+             deduplication by ROW_NUMBER",
+        );
+    }
+    unsupported(format!("ON must say what the right side's key ({}) equals", names.join(", ")))
+}
+
+/// The PRIMARY KEY of the table that a plan reads, whether or not it is read.
+fn declared_key(plan: &LogicalPlan) -> Vec<String> {
+    match plan {
+        LogicalPlan::TableScan(table) => scan::primary_key_names(table).unwrap_or_default(),
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. })
+        | LogicalPlan::Projection(Projection { input, .. })
+        | LogicalPlan::Filter(Filter { input, .. }) => declared_key(input),
+        _ => Vec::new(),
+    }
 }
 
 /// Refuses versions of which some would not be seen.
