@@ -17,3 +17,4 @@ mod patterns;
 mod rooms;
 mod scripts;
 mod table_options;
+mod unbounded;
