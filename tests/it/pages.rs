@@ -4,8 +4,8 @@
 use std::path::Path;
 
 /// Pages, scripts and committed answers go by one name.
-pub(crate) const PAGES: [&str; 5] =
-    ["card_fraud", "credit_decision", "money_laundering", "price_and_stock", "smart_home"];
+pub(crate) const PAGES: [&str; 6] =
+    ["card_fraud", "credit_decision", "money_laundering", "personalisation", "price_and_stock", "smart_home"];
 
 fn read(path: String) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
