@@ -1,23 +1,34 @@
--- Personalisation: what a visitor looked at in a session, joined with the catalogue as it is now.
--- Expected: queries/expected/personalisation.txt; docs/personalisation.md explains it.
-CREATE TABLE looks (
+-- Personalisation: what a visitor looked at in a session, with what the catalogue says of it.
+--
+-- Explained in docs/personalisation.md.
+CREATE TABLE page_views (
   visitor STRING,
-  item INT,
+  product STRING,
   ts TIMESTAMP(3),
-  seen_at AS PROCTIME(),
-  WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE
-) WITH ('connector' = 'filesystem', 'path' = 'queries/data/looks.json', 'format' = 'json');
+  proc AS PROCTIME(),
+  WATERMARK FOR ts AS ts - INTERVAL '5' MINUTE
+) WITH ('connector' = 'filesystem', 'path' = 'queries/data/views.json', 'format' = 'json');
 
-CREATE TABLE catalogue (item INT, name STRING, category STRING, price INT)
-WITH ('connector' = 'filesystem', 'path' = 'queries/data/catalogue.csv', 'format' = 'csv');
+CREATE TABLE catalogue (
+  product STRING,
+  name STRING,
+  category STRING,
+  price DOUBLE
+) WITH ('connector' = 'filesystem', 'path' = 'queries/data/catalogue.json', 'format' = 'json');
 
--- Each look with its item; what has left the catalogue is not suggested again.
-CREATE VIEW described AS
-SELECT l.visitor, l.ts, c.name, c.category, c.price
-FROM looks AS l
-JOIN catalogue FOR SYSTEM_TIME AS OF l.seen_at AS c ON l.item = c.item;
+CREATE VIEW looked_at AS
+SELECT v.visitor, v.product, c.name, c.category, c.price, v.ts
+FROM page_views v
+LEFT JOIN catalogue FOR SYSTEM_TIME AS OF v.proc AS c ON v.product = c.product;
 
--- When a visitor has been quiet for ten minutes, the session says what to greet them with the next time.
-SELECT visitor, window_start, window_end, category, COUNT(*) AS looks, MAX(price) AS dearest
-FROM TABLE(SESSION(TABLE described PARTITION BY visitor, category, DESCRIPTOR(ts), INTERVAL '10' MINUTE))
-GROUP BY visitor, category, window_start, window_end;
+SELECT visitor, window_start, window_end - INTERVAL '15' MINUTE AS last_view, COUNT(*) AS looks,
+       COUNT(DISTINCT product) AS products, LISTAGG(DISTINCT category) AS categories, MAX(price) AS dearest
+FROM TABLE(SESSION(TABLE looked_at PARTITION BY visitor, DESCRIPTOR(ts), INTERVAL '15' MINUTE))
+GROUP BY visitor, window_start, window_end;
+
+SELECT visitor, window_start, product, name, category
+FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY visitor, window_start, window_end ORDER BY ts DESC) AS place
+  FROM TABLE(SESSION(TABLE looked_at PARTITION BY visitor, DESCRIPTOR(ts), INTERVAL '15' MINUTE))
+)
+WHERE place = 1;

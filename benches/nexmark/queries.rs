@@ -285,6 +285,28 @@ pub const QUERIES: &[Query] = &[
         state: State::Flat,
     },
     Query {
+        name: "q_interval_join",
+        text: "SELECT B.auction, B.price, A.seller
+               FROM bid B JOIN auction A
+               ON B.auction = A.id AND B.`dateTime` BETWEEN A.`dateTime` AND A.`dateTime` + INTERVAL '10' SECOND",
+        batch: Some(
+            "SELECT B.auction, B.price, A.seller
+             FROM bid B JOIN auction A
+             ON B.auction = A.id AND B.dateTime BETWEEN A.dateTime AND A.dateTime + INTERVAL '10 seconds'",
+        ),
+        wanted: Some(100.0),
+        reads: &[("bid", &["auction", "price", "dateTime"]), ("auction", &["id", "seller", "dateTime"])],
+        state: State::Flat,
+    },
+    Query {
+        name: "q12_processing_time",
+        text: page!("q12"),
+        batch: None,
+        wanted: Some(40.0),
+        reads: &[("bid", &["bidder"])],
+        state: State::Flat,
+    },
+    Query {
         name: "q_cumulate",
         text: "SELECT COUNT(*) AS num, window_start, window_end
                FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND, INTERVAL '60' SECOND))

@@ -10,6 +10,7 @@ use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
 
 use super::aggregate::{Keys, lower_aggregate, outputs, result_schema};
 use super::compile::Compiler;
+use super::over::arrives_in_order;
 use super::time_attribute::TimeAttribute;
 use super::window_tvf::SessionTvf;
 use super::windowed::{self, Stripped, WindowColumn, Windows};
@@ -179,8 +180,9 @@ fn sessions(
     let time = attribute.column();
     let keys = keys.iter().map(|k| Ok(schema.index_of_column(k)?)).collect::<Result<Vec<_>>>()?;
     let clock = WallClock::of(schema.field(time).data_type())?;
+    let strict = !arrives_in_order(&compiler.circuit, input);
     let node = compiler.exchange(input, keys.clone());
-    Ok((node, attribute, SessionSpec { gap, time, keys, clock }))
+    Ok((node, attribute, SessionSpec { gap, time, keys, strict, clock }))
 }
 
 fn key_names(schema: &SchemaRef, keys: &[usize]) -> String {

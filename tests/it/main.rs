@@ -20,3 +20,4 @@ mod patterns;
 mod rooms;
 mod scripts;
 mod table_options;
+mod unbounded;

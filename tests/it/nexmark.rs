@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use millstream::Engine;
-use millstream::change::{ChangeBatch, RowKind};
+use millstream::change::{ChangeBatch, ManualClock, RowKind};
 use millstream::connector::Connectors;
 use millstream::connector::channel::Channels;
 use millstream::connector::nexmark::{EventKind, Generator, NexmarkConfig};
@@ -326,4 +326,27 @@ fn the_page_tells_how_many_rows_to_expect(query: &Query) {
     }
     engine.block_on(job.wait()).unwrap();
     assert_eq!(answer.values().sum::<i64>().to_string(), expected.replace(',', ""), "{}", query.name);
+}
+
+/// q12's windows are those of the clock: here it stands still.
+#[test]
+fn q12_under_the_manual_clock() {
+    let text = query("q12_processing_time").text;
+    let mut engine = Engine::new().unwrap();
+    engine.set_clock(Arc::new(ManualClock::new(25_000)));
+    engine.declare(text.split_once("INSERT INTO").unwrap().0).unwrap();
+    let (job, mut results) = engine.query(query("q12_processing_time").sql()).unwrap();
+    let (mut bids, mut bidders) = (0, std::collections::BTreeSet::new());
+    while let Some(changes) = results.blocking_next() {
+        assert!(changes.kinds.is_none());
+        for row in 0..changes.num_rows() {
+            let numbers = |i: usize| changes.rows.column(i).as_primitive::<Int64Type>().value(row);
+            let times = |i: usize| changes.rows.column(i).as_primitive::<TimestampMillisecondType>().value(row);
+            assert_eq!((times(2), times(3)), (20_000, 30_000));
+            assert!(bidders.insert(numbers(0)), "a bidder twice in a window");
+            bids += numbers(1);
+        }
+    }
+    engine.block_on(job.wait()).unwrap();
+    assert_eq!(bids, 200_000 / 50 * 46);
 }

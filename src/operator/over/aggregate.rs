@@ -285,9 +285,11 @@ impl Operator for Over {
     fn stats(&self) -> OperatorStats {
         let (waiting, waiting_bytes) = self.queue.size();
         let (held, held_bytes) = self.evaluator.size();
+        // Of a partition without rows of its own stands what they add up to.
+        let summed = self.partitions.iter().filter(|p| p.count > 0 && p.held.is_empty()).count();
         let partitions = self.keys.bytes() + self.partitions.capacity() * size_of::<Partition>();
         OperatorStats {
-            state_rows: (waiting + held + self.partitions.len()) as u64,
+            state_rows: (waiting + held + summed) as u64,
             state_bytes: (waiting_bytes + held_bytes + partitions + self.expiry.bytes()) as u64,
             late_rows: self.late.count(),
         }

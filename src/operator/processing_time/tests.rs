@@ -91,7 +91,7 @@ fn sessions_end_when_no_rows_come() {
     let time = Arc::clone(&input.fields()[1]);
     let own = ["s", "e", "t"].map(|n| Arc::new(time.as_ref().clone().with_name(n)));
     let schema = Arc::new(arrow::datatypes::Schema::new([&input.fields()[..], own.as_slice()].concat()));
-    let sessions = SessionSpec { gap: 10, time: 1, keys: vec![0], clock: WallClock::default() };
+    let sessions = SessionSpec { gap: 10, time: 1, keys: vec![0], strict: false, clock: WallClock::default() };
     let windows = SessionAssignFactory { sessions, input, schema };
     let mut sessions = ByProcessingTime { windows: Arc::new(windows), time: 1, shown: vec![1, 4] }.build().unwrap();
     assert_eq!(step(sessions.as_mut(), &[1, 2], 100, false), []);

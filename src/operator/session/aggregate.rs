@@ -60,7 +60,7 @@ impl SessionAggregateFactory {
         let keys = Arc::new(self.input.project(&self.sessions.keys)?);
         let grouping = Grouping::try_new(Arc::new(Schema::empty()), self.aggregates.clone())?;
         Ok(SessionAggregate {
-            sessions: Sessions::try_new(self.sessions.gap, keys)?,
+            sessions: Sessions::try_new(self.sessions.gap, self.sessions.strict, keys)?,
             partials: Partials::try_new(Arc::new(grouping))?,
             plan: self.clone(),
             pending: Pending::default(),

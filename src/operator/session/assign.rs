@@ -51,7 +51,7 @@ impl SessionAssignFactory {
     fn make(&self) -> Result<SessionAssign> {
         let keys = Arc::new(self.input.project(&self.sessions.keys)?);
         Ok(SessionAssign {
-            sessions: Sessions::try_new(self.sessions.gap, keys)?,
+            sessions: Sessions::try_new(self.sessions.gap, self.sessions.strict, keys)?,
             rows: row_store(Arc::clone(&self.input)),
             by_session: Lists::default(),
             plan: self.clone(),

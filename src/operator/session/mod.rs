@@ -34,6 +34,9 @@ pub struct SessionSpec {
     pub time: usize,
     /// The columns of `PARTITION BY`.
     pub keys: Vec<usize>,
+    /// Whether a row that would make a session which is closed already is late even if it reaches an open one: where rows do not
+    /// come in the order of their tables' own, which of two was first is not defined.
+    pub strict: bool,
     /// The clock that gaps are measured by: all times inside are what it shows, and watermarks are read off it.
     pub clock: WallClock,
 }

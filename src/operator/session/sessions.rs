@@ -21,6 +21,8 @@ const COMPACT_FROM: usize = 4096;
 /// of two that it lies between. A session is closed when the watermark has reached its last millisecond; it takes no rows then.
 pub(super) struct Sessions {
     gap: i64,
+    /// Whether a row is late whose own session would be closed, also if it reaches an open one.
+    strict: bool,
     keys: Keys,
     /// By key: the open session that ends last, where most rows go.
     newest: Vec<u32>,
@@ -64,9 +66,10 @@ pub(super) struct SessionWindow {
 
 impl Sessions {
     /// Sessions of keys of a schema that are at least `gap` milliseconds apart.
-    pub fn try_new(gap: i64, keys: SchemaRef) -> Result<Self> {
+    pub fn try_new(gap: i64, strict: bool, keys: SchemaRef) -> Result<Self> {
         Ok(Self {
             gap,
+            strict,
             keys: Keys::try_new(keys)?,
             newest: Vec::new(),
             earlier: BTreeMap::new(),
@@ -125,6 +128,9 @@ impl Sessions {
 
     fn add(&mut self, key: u32, time: i64, watermark: i64) -> u32 {
         let end = time.saturating_add(self.gap);
+        if self.strict && is_closed(end, watermark) {
+            return NONE;
+        }
         let newest = self.newest[key as usize];
         if newest != NONE {
             let session = &mut self.all[newest as usize];

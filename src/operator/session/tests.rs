@@ -12,8 +12,12 @@ struct Watched {
 
 impl Watched {
     fn new(gap: i64) -> Self {
+        Self::with(gap, false)
+    }
+
+    fn with(gap: i64, strict: bool) -> Self {
         let keys = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true)]));
-        Self { sessions: Sessions::try_new(gap, keys).unwrap(), late: 0 }
+        Self { sessions: Sessions::try_new(gap, strict, keys).unwrap(), late: 0 }
     }
 
     /// Adds rows of (key, time, watermark before).
@@ -67,6 +71,13 @@ fn late_rows_join_what_is_open() {
     all.add(&[(1, 20, 29), (1, 25, 29), (1, 19, 29)]);
     assert_eq!(all.close(40), [(19, 35)]);
     assert_eq!(all.late, 2);
+}
+
+#[test]
+fn where_order_is_not_defined_late_rows_join_nothing() {
+    let mut all = Watched::with(10, true);
+    assert_eq!(all.add(&[(1, 20, MIN), (1, 12, 25), (1, 16, 25)])[1], NONE);
+    assert_eq!((all.close(29), all.late), (vec![(16, 30)], 1));
 }
 
 #[test]

@@ -43,25 +43,31 @@ enum Below {
 
 const BELOW: [Below; 4] = [Below::Retract, Below::Upsert, Below::LastRows, Below::TopRows];
 
-/// Windows: their size, their step, and whether they begin together.
+/// Windows: their size, their step, and whether they begin together; or sessions, by their gap.
 #[derive(Debug, Clone, Copy)]
 struct Windows {
     size: i64,
     step: i64,
     cumulate: bool,
+    gap: Option<i64>,
 }
 
 impl Windows {
     fn random(rng: &mut Random) -> Self {
         let step = rng.random_range(1..=4);
-        match rng.random_range(0..3) {
-            0 => Self { size: step, step, cumulate: false },
-            kind => Self { size: step * rng.random_range(2..=3), step, cumulate: kind == 1 },
+        match rng.random_range(0..4) {
+            0 => Self { size: step, step, cumulate: false, gap: None },
+            3 => Self { size: step, step, cumulate: false, gap: Some(step) },
+            kind => Self { size: step * rng.random_range(2..=3), step, cumulate: kind == 1, gap: None },
         }
     }
 
-    fn call(&self, table: &str) -> String {
+    fn call(&self, table: &str, keyed: bool) -> String {
         let span = |s: i64| format!("INTERVAL '{s}' SECOND");
+        if let Some(gap) = self.gap {
+            let partition = if keyed { " PARTITION BY k" } else { "" };
+            return format!("SESSION(TABLE {table}{partition}, DESCRIPTOR(ts), {})", span(gap));
+        }
         let time = format!("TABLE {table}, DESCRIPTOR(ts)");
         match (self.size == self.step, self.cumulate) {
             (true, _) => format!("TUMBLE({time}, {})", span(self.size)),
@@ -166,7 +172,7 @@ impl Case {
         let query = format!(
             "SELECT window_start, window_end{keys}, COUNT(*), COUNT(v), SUM(v), MIN(v), MAX(v), COUNT(DISTINCT v) FROM \
              TABLE({}) {filter}GROUP BY window_start, window_end{group}",
-            self.windows.call("b")
+            self.windows.call("b", self.keyed)
         );
         vec![table, below, query]
     }
@@ -252,9 +258,58 @@ impl Case {
         marks
     }
 
-    /// What all windows come to: by their ends, and in each by key the values that stood when it closed; and how many
-    /// changes came too late for a window.
-    fn expected(&self) -> (BTreeMap<(i64, i64), Vec<String>>, u64) {
+    /// By end, start and key the values that stood in each session when it closed; and how many changes came too late.
+    fn sessions(&self, gap: i64) -> (BTreeMap<(i64, i64, Option<&str>), Vec<Option<i64>>>, u64) {
+        struct Open<'a> {
+            key: Option<&'a str>,
+            start: i64,
+            end: i64,
+            rows: Vec<Row>,
+        }
+        let (mut open, mut closed, mut late): (Vec<Open<'_>>, Vec<Open<'_>>, u64) = (Vec::new(), Vec::new(), 0);
+        for (changes, mark) in self.changes().iter().zip(self.watermarks()) {
+            closed.extend(open.extract_if(.., |s| s.end - 1 <= mark));
+            for (sign, row) in changes {
+                let key = row.k.filter(|_| self.keyed);
+                let (start, end) = (row.ts, row.ts + gap * 1000);
+                // Behind what is kept by other keys the order of arrival is not defined.
+                if self.below != Below::Retract && end - 1 <= mark {
+                    late += 1;
+                    continue;
+                }
+                let near = open.extract_if(.., |s| s.key == key && s.start <= end && start <= s.end);
+                let alone = Open { key, start, end, rows: Vec::new() };
+                let mut session = near.fold(alone, |mut all, s| {
+                    all.rows.extend(s.rows);
+                    Open { start: all.start.min(s.start), end: all.end.max(s.end), ..all }
+                });
+                if session.end - 1 <= mark {
+                    late += 1;
+                    continue;
+                }
+                match (sign, session.rows.iter().position(|r| r == row)) {
+                    (1, _) => session.rows.push(row.clone()),
+                    (_, Some(at)) => drop(session.rows.remove(at)),
+                    // It came too late itself.
+                    (_, None) => late += 1,
+                }
+                open.push(session);
+            }
+        }
+        let mut groups = BTreeMap::new();
+        for Open { key, start, end, rows } in closed.into_iter().chain(open) {
+            let kept = rows.into_iter().filter(|r| !self.filtered || r.v != Some(1)).map(|r| r.v);
+            // What has closed is followed by nothing of the same key and bounds.
+            groups.insert((end, start, key), kept.collect());
+        }
+        (groups, late)
+    }
+
+    /// By end, start and key the values that stood in each window when it closed; and how many changes came too late for one.
+    fn groups(&self) -> (BTreeMap<(i64, i64, Option<&str>), Vec<Option<i64>>>, u64) {
+        if let Some(gap) = self.windows.gap {
+            return self.sessions(gap);
+        }
         let mut groups: BTreeMap<(i64, i64, Option<&str>), Vec<Option<i64>>> = BTreeMap::new();
         let mut late = 0;
         for (changes, mark) in self.changes().iter().zip(self.watermarks()) {
@@ -275,6 +330,13 @@ impl Case {
                 }
             }
         }
+        (groups, late)
+    }
+
+    /// What all windows come to: by their ends, and in each by key the values that stood when it closed; and how many
+    /// changes came too late for a window.
+    fn expected(&self) -> (BTreeMap<(i64, i64), Vec<String>>, u64) {
+        let (groups, late) = self.groups();
         let mut windows: BTreeMap<(i64, i64), Vec<String>> = BTreeMap::new();
         for ((end, start, k), values) in groups.into_iter().filter(|(_, values)| !values.is_empty()) {
             let known: Vec<i64> = values.iter().flatten().copied().collect();

@@ -2,6 +2,7 @@
 //!
 //! `MILLSTREAM_CASES` says how many cases of each family are tried, `MILLSTREAM_SEED` from which seed on.
 
+mod bounds;
 mod canary;
 mod case;
 mod changing;

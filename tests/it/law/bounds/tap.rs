@@ -24,12 +24,16 @@ pub struct Row {
     pub window_end: Option<i64>,
     /// The processing time at which it was given.
     pub given: i64,
+    /// Whether the watermark had reached it already.
+    pub late: bool,
 }
 
 /// One input of an operator.
 #[derive(Debug)]
 pub struct Input {
     pub schema: SchemaRef,
+    /// The columns by which rows are sent to workers: what a state TTL counts for is kept by them.
+    keys: Vec<usize>,
     notes: NodeNotes,
     rows: Mutex<Vec<Row>>,
     clock: Arc<AtomicI64>,
@@ -41,10 +45,16 @@ impl Input {
         self.rows.lock().unwrap().clone()
     }
 
+    /// A row's values in the columns by which it was sent to its worker.
+    pub fn key<'a>(&self, row: &'a Row) -> Vec<&'a str> {
+        self.keys.iter().map(|k| row.values[*k].as_str()).collect()
+    }
+
     fn note(&self, batch: &ChangeBatch) {
         let millis = |column: Option<usize>| column.map(|c| rowtime_millis(batch.rows.column(c)).unwrap());
         let times = millis(self.notes.rowtimes.first().copied());
-        let ends = millis(self.notes.windows.first().map(|w| w.1));
+        let end = self.notes.windows.first().map(|w| w.1).or(self.notes.window_ends.first().copied());
+        let ends = millis(end);
         let mut rows = self.rows.lock().unwrap();
         for row in 0..batch.num_rows() {
             let text = |column: &arrow::array::ArrayRef| {
@@ -55,12 +65,15 @@ impl Input {
             let at = |column: &Option<arrow::array::Int64Array>| {
                 column.as_ref().filter(|c| c.is_valid(row)).map(|c| c.value(row))
             };
+            let time = at(&times);
+            let before = batch.watermarks.as_ref().map(|w| w.value(row));
             rows.push(Row {
                 values: batch.rows.columns().iter().map(text).collect(),
                 comes: batch.kind(row).is_addition(),
-                time: at(&times),
+                time,
                 window_end: at(&ends),
                 given: self.clock.load(Ordering::Relaxed),
+                late: time.zip(before).is_some_and(|(time, before)| time <= before),
             });
         }
     }
@@ -119,9 +132,14 @@ pub fn tapped(circuit: &Circuit) -> (Circuit, Taps) {
         if node.notes.bound.is_some() {
             for input in &mut inputs {
                 let before = with.node(*input).clone();
+                let keys = match &before.kind {
+                    NodeKind::Exchange(keys) => keys.clone(),
+                    _ => Vec::new(),
+                };
                 let notes = NodeNotes { bound: None, detail: String::new(), ..before.notes };
                 let tap = Arc::new(Input {
                     schema: Arc::clone(&before.schema),
+                    keys,
                     notes: notes.clone(),
                     rows: Mutex::default(),
                     clock: Arc::clone(&taps.clock),
