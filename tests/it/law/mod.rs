@@ -9,6 +9,7 @@ mod changing;
 mod changing_windows;
 mod exec;
 mod joins;
+mod lookup;
 mod patterns;
 mod processing_time;
 mod query;
