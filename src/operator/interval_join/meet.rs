@@ -91,7 +91,7 @@ impl IntervalJoin {
         if let Some(matchable) = without_nulls(&needed) {
             if own.role == Role::Unmatched {
                 let alone = arrow::compute::not(&matchable)?;
-                let picked = |a: &Int64Array| Ok::<_, crate::Error>(picked(a, &alone)?);
+                let picked = |a: &Int64Array| picked(a, &alone);
                 let marks = marks.as_ref().map(picked).transpose()?;
                 self.give_alone_rows(side, &filter_record_batch(&rows, &alone)?, &picked(&times)?, marks, out)?;
             }
