@@ -278,6 +278,20 @@ pub const QUERIES: &[Query] = &[
         state: State::Flat,
     },
     Query {
+        name: "q_interval_join",
+        text: "SELECT B.auction, B.price, A.seller
+               FROM bid B JOIN auction A
+               ON B.auction = A.id AND B.`dateTime` BETWEEN A.`dateTime` AND A.`dateTime` + INTERVAL '10' SECOND",
+        batch: Some(
+            "SELECT B.auction, B.price, A.seller
+             FROM bid B JOIN auction A
+             ON B.auction = A.id AND B.dateTime BETWEEN A.dateTime AND A.dateTime + INTERVAL '10 seconds'",
+        ),
+        wanted: Some(100.0),
+        reads: &[("bid", &["auction", "price", "dateTime"]), ("auction", &["id", "seller", "dateTime"])],
+        state: State::Flat,
+    },
+    Query {
         name: "q12_processing_time",
         text: page!("q12"),
         batch: None,

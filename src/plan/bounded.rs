@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::ScalarValue;
+use datafusion_common::{Column, JoinType};
+use datafusion_expr::logical_plan::builder::build_join_schema;
 use datafusion_expr::utils::{conjunction, split_conjunction};
-use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion_expr::{Expr, LogicalPlan, Operator};
 
+use super::difference::{Difference, compared, differences};
 use crate::change::TimeSpan;
 use crate::operator::interval_join::JoinTime;
 use crate::runtime::circuit::{Changelog, NodeNotes};
@@ -52,20 +54,16 @@ pub(super) fn interval(sides: &Sides<'_>, on: &[(&Expr, &Expr)], condition: Opti
     if sides.notes.iter().any(|n| n.changelog != Changelog::Append) {
         return None;
     }
+    let schema = build_join_schema(sides.plans[0].schema(), sides.plans[1].schema(), &JoinType::Inner).ok()?;
     let mut found: BTreeMap<[usize; 2], Bounds> = BTreeMap::new();
     for (left, right) in on {
-        note(sides, left, Operator::Eq, right, None, &mut found);
+        if let Some(difference) = compared(left, Operator::Eq, right, &schema) {
+            note(sides, &difference, None, &mut found);
+        }
     }
     let parts: Vec<&Expr> = condition.map(split_conjunction).unwrap_or_default();
     for (i, part) in parts.iter().enumerate() {
-        match unwrapped(part) {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => note(sides, left, *op, right, Some(i), &mut found),
-            Expr::Between(between) if !between.negated => {
-                note(sides, &between.expr, Operator::GtEq, &between.low, Some(i), &mut found);
-                note(sides, &between.expr, Operator::LtEq, &between.high, Some(i), &mut found);
-            }
-            _ => {}
-        }
+        differences(part, &schema).iter().for_each(|difference| note(sides, difference, Some(i), &mut found));
     }
     let whole = |(columns, bounds): ([usize; 2], Bounds)| {
         let reach = [bounds.earliest?.checked_neg()?, bounds.latest?];
@@ -89,131 +87,24 @@ struct Bounds {
     parts: Vec<usize>,
 }
 
-/// A time column, and what is added to it in milliseconds.
-struct Term {
-    side: usize,
-    column: usize,
-    plus: i64,
-}
-
-/// Notes what a comparison of times of both sides says.
-fn note(
-    sides: &Sides<'_>,
-    left: &Expr,
-    op: Operator,
-    right: &Expr,
-    part: Option<usize>,
-    found: &mut BTreeMap<[usize; 2], Bounds>,
-) {
-    let (Some(a), Some(b)) = (term(sides, left), term(sides, right)) else { return };
-    let (a, op, b) = match (a.side, b.side) {
-        (0, 1) => (a, op, b),
-        (1, 0) => match op.swap() {
-            Some(op) => (b, op, a),
-            None => return,
-        },
-        _ => return,
+/// Notes what a part of the condition says of times of both sides.
+fn note(sides: &Sides<'_>, difference: &Difference, part: Option<usize>, found: &mut BTreeMap<[usize; 2], Bounds>) {
+    let place = |side: usize, column: &Column| sides.plans[side].schema().maybe_index_of_column(column);
+    let places = |d: &Difference| {
+        let [a, b] = &d.columns;
+        let only = place(1, a).is_none() && place(0, b).is_none();
+        place(0, a).zip(place(1, b)).filter(|_| only).map(|(l, r)| [l, r])
     };
-    let Some(difference) = b.plus.checked_sub(a.plus) else { return };
-    let (earliest, latest) = match op {
-        Operator::Eq => (Some(difference), Some(difference)),
-        Operator::LtEq => (None, Some(difference)),
-        Operator::Lt => (None, difference.checked_sub(1)),
-        Operator::GtEq => (Some(difference), None),
-        Operator::Gt => (difference.checked_add(1), None),
-        _ => return,
-    };
-    let bounds = found.entry([a.column, b.column]).or_default();
-    bounds.earliest = bounds.earliest.max(earliest);
-    bounds.latest = match (bounds.latest, latest) {
+    let turned = difference.turned();
+    let of_sides = [difference, &turned].into_iter().find_map(|d| Some((places(d)?, d)));
+    let Some((columns, difference)) = of_sides else { return };
+    let bounds = found.entry(columns).or_default();
+    bounds.earliest = bounds.earliest.max(difference.earliest);
+    bounds.latest = match (bounds.latest, difference.latest) {
         (Some(known), Some(new)) => Some(known.min(new)),
         (known, new) => known.or(new),
     };
     bounds.parts.extend(part);
-}
-
-fn unwrapped(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => unwrapped(&alias.expr),
-        other => other,
-    }
-}
-
-/// A time column of a side, with spans added and taken away.
-fn term(sides: &Sides<'_>, expr: &Expr) -> Option<Term> {
-    match unwrapped(expr) {
-        Expr::Column(column) => {
-            let place = |side: usize| sides.plans[side].schema().maybe_index_of_column(column);
-            match (place(0), place(1)) {
-                (Some(column), None) => Some(Term { side: 0, column, plus: 0 }),
-                (None, Some(column)) => Some(Term { side: 1, column, plus: 0 }),
-                _ => None,
-            }
-        }
-        Expr::Cast(cast) => {
-            let inner = term(sides, &cast.expr)?;
-            let from = sides.plans[inner.side].schema().field(inner.column).data_type().clone();
-            keeps_time(&from, cast.field.data_type()).then_some(inner)
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-            Operator::Plus => match (span(left), span(right)) {
-                (None, Some(span)) => moved(term(sides, left)?, span),
-                (Some(span), None) => moved(term(sides, right)?, span),
-                _ => None,
-            },
-            Operator::Minus => moved(term(sides, left)?, span(right)?.checked_neg()?),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn moved(term: Term, by: i64) -> Option<Term> {
-    Some(Term { plus: term.plus.checked_add(by)?, ..term })
-}
-
-/// Whether a cast of a timestamp leaves it the same instant.
-fn keeps_time(from: &DataType, to: &DataType) -> bool {
-    let rank = |unit: &TimeUnit| match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 1,
-        TimeUnit::Microsecond => 2,
-        TimeUnit::Nanosecond => 3,
-    };
-    match (from, to) {
-        (DataType::Timestamp(a, from), DataType::Timestamp(b, to)) => {
-            from.is_some() == to.is_some() && rank(a) <= rank(b)
-        }
-        _ => false,
-    }
-}
-
-/// A span that is written in the query, in milliseconds; no months, which are not all of one length.
-fn span(expr: &Expr) -> Option<i64> {
-    match unwrapped(expr) {
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(v)), _) => {
-            i64::from(v.days).checked_mul(86_400_000)?.checked_add(i64::from(v.milliseconds))
-        }
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _)
-            if v.months == 0 && v.nanoseconds % 1_000_000 == 0 =>
-        {
-            i64::from(v.days).checked_mul(86_400_000)?.checked_add(v.nanoseconds / 1_000_000)
-        }
-        Expr::Literal(ScalarValue::DurationSecond(Some(v)), _) => v.checked_mul(1000),
-        Expr::Literal(ScalarValue::DurationMillisecond(Some(v)), _) => Some(*v),
-        Expr::Literal(ScalarValue::DurationMicrosecond(Some(v)), _) if v % 1000 == 0 => Some(v / 1000),
-        Expr::Literal(ScalarValue::DurationNanosecond(Some(v)), _) if v % 1_000_000 == 0 => Some(v / 1_000_000),
-        Expr::Negative(inner) => span(inner)?.checked_neg(),
-        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Interval(_) | DataType::Duration(_)) => {
-            span(&cast.expr)
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-            Operator::Plus => span(left)?.checked_add(span(right)?),
-            Operator::Minus => span(left)?.checked_sub(span(right)?),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 /// By which times two columns join, if they are of times that the watermark or the clock bounds.

@@ -21,7 +21,9 @@ use super::table::StreamTable;
 use super::ttl::StateTtls;
 use super::unbounded::{self, UnboundedState};
 use super::window_tvf::{SessionTvf, WindowTvf};
-use super::{aggregate, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal};
+use super::{
+    aggregate, difference, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal,
+};
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
 use crate::operator::calc::Calc;
@@ -78,7 +80,8 @@ pub struct CompileOptions {
 /// [`Error::Unsupported`] for what cannot be planned yet, by its SQL name; other errors where an expression is wrong.
 pub fn compile(queries: Vec<Query>, options: CompileOptions) -> Result<Circuit> {
     let (plans, rest): (Vec<_>, Vec<_>) = queries.into_iter().map(|q| (q.plan, (q.target, q.state_ttls))).unzip();
-    let plans = plans.into_iter().map(optimize::optimize).collect::<Result<Vec<_>>>()?;
+    let plans = plans.into_iter().map(|plan| difference::imply(optimize::optimize(plan)?));
+    let plans = plans.collect::<Result<Vec<_>>>()?;
     let (plans, narrowed) = narrow::narrow_scans(plans)?;
     let scans = Scans::collect(&plans, narrowed, &options)?;
     let mut compiler = Compiler { options, scans, ..Compiler::default() };

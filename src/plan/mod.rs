@@ -5,6 +5,7 @@ mod as_of;
 mod bounded;
 mod compile;
 mod constant;
+mod difference;
 mod explain;
 mod global;
 mod group;

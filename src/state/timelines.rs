@@ -48,8 +48,8 @@ impl Line {
 }
 
 impl Timelines {
-    /// Adds a row behind those of its key that are not later.
-    pub fn push(&mut self, key: u32, time: i64, row: u32) {
+    /// Adds a row behind those of its key that are not later. Tells whether it is the first of them.
+    pub fn push(&mut self, key: u32, time: i64, row: u32) -> bool {
         if self.lines.len() <= key as usize {
             self.lines.resize(key as usize + 1, Line::default());
         }
@@ -66,6 +66,7 @@ impl Timelines {
         self.places[at] = Timed { time, row };
         line.len += 1;
         self.lines[key as usize] = line;
+        at == start
     }
 
     /// A line with room behind its last row: moved to the front of its block if that is half empty, else to a larger one.
@@ -128,11 +129,15 @@ impl Timelines {
         self.lines.get(key as usize).is_none_or(|line| line.len == 0)
     }
 
-    /// Lets go of a key's rows up to a time, that included, and tells them.
-    pub fn pass(&mut self, key: u32, until: i64, mut gone: impl FnMut(Timed)) {
-        let Some(mut line) = self.lines.get(key as usize).copied() else { return };
+    /// Lets go of a key's rows up to a time, that included, and tells them. Gives the time of the first that is left.
+    pub fn pass(&mut self, key: u32, until: i64, mut gone: impl FnMut(Timed)) -> Option<i64> {
+        let mut line = self.lines.get(key as usize).copied()?;
         let rows = &self.places[line.start()..line.end()];
-        let past = rows.partition_point(|t| t.time <= until);
+        let past = match rows {
+            [only] => usize::from(only.time <= until),
+            several => several.partition_point(|t| t.time <= until),
+        };
+        let left = rows.get(past).map(|t| t.time);
         rows[..past].iter().copied().for_each(&mut gone);
         line.head += past as u32;
         line.len -= past as u32;
@@ -141,6 +146,7 @@ impl Timelines {
             line = Line::default();
         }
         self.lines[key as usize] = line;
+        left
     }
 
     /// Follows rows to their new numbers, and gives up places that are not needed. Rows that were dropped must have been let go.
@@ -195,9 +201,10 @@ mod tests {
         assert_eq!(rows(lines.between(7, 29, 21)), [] as [u32; 0]);
         assert_eq!((lines.between(3, 0, 99).len(), lines.between(99, 0, 99).len()), (0, 0));
         let mut gone = Vec::new();
-        lines.pass(7, 20, |t| gone.push(t.row));
+        assert_eq!(lines.pass(7, 20, |t| gone.push(t.row)), Some(30));
         assert_eq!((gone, rows(lines.of(7))), (vec![4, 0, 2, 3], vec![1]));
-        lines.pass(7, 30, |_| ());
+        assert!(!lines.push(7, 30, 5) && lines.push(7, 29, 6));
+        assert_eq!(lines.pass(7, 30, |_| ()), None);
         assert!(lines.is_empty(7));
     }
 

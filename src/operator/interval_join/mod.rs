@@ -161,6 +161,11 @@ impl Operator for IntervalJoin {
         self.thaw(tables)
     }
 
+    fn next_timer(&self) -> Option<i64> {
+        let deadlines = || self.sides.iter().filter_map(|s| s.deadlines.first()).min();
+        if self.plan.time == JoinTime::Processing { deadlines() } else { None }
+    }
+
     fn stats(&self) -> OperatorStats {
         let rows: usize = self.sides.iter().map(Side::rows).sum();
         let bytes: usize = self.sides.iter().map(Side::bytes).sum();

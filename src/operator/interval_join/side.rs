@@ -28,7 +28,7 @@ pub(super) struct Side {
     pub span: i64,
     pub store: Box<dyn RowStore>,
     pub lines: Timelines,
-    /// When rows are to be let go, by key.
+    /// When the first of a key's rows is to be let go, if not something before it.
     pub deadlines: Deadlines,
     /// By row whether it has had a match; empty where that is not asked.
     pub matched: Vec<bool>,
@@ -115,12 +115,13 @@ impl Side {
     /// Holds some rows, which were announced.
     pub fn hold(&mut self, fresh: &Fresh) -> Result<()> {
         let first = self.store.append(&fresh.rows)?;
-        let mut deadlines = Vec::with_capacity(fresh.keys.len());
+        let mut deadlines = Vec::new();
         for ((row, key), time) in (first..).zip(&fresh.keys).zip(&fresh.times) {
-            self.lines.push(*key, *time, row);
-            deadlines.push((self.end(*time), *key));
+            if self.lines.push(*key, *time, row) {
+                deadlines.push((self.end(*time), *key));
+            }
         }
-        self.deadlines.add(deadlines);
+        self.deadlines.add(&deadlines);
         let late = (first..).zip(&fresh.marks).filter(|(_, mark)| **mark != ON_TIME);
         self.late.extend(late.map(|(row, mark)| (row, *mark)));
         Ok(())
@@ -132,7 +133,12 @@ impl Side {
         let ahead = self.span.saturating_add(1).max(0);
         let until = if now == i64::MAX { now } else { now.saturating_sub(ahead) };
         let Self { deadlines, lines, .. } = self;
-        deadlines.due(now, |key| lines.pass(key, until, |timed| gone.push(timed)));
+        let mut next = Vec::new();
+        deadlines.due(now, |key| {
+            let first = lines.pass(key, until, |timed| gone.push(timed));
+            next.extend(first.map(|first| (first.saturating_add(ahead), key)));
+        });
+        deadlines.add(&next);
         gone
     }
 

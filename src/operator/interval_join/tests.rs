@@ -152,6 +152,7 @@ fn by_the_clock_rows_are_let_go_by_the_clock() {
     let some = |id: i64| batch(&[(Some(1), 7, id)]);
     let other = |id: i64| batch(&[(Some(2), 7, id)]);
     assert!(step(join.as_mut(), [some(1), other(1)], 0, 1000).is_empty());
+    assert_eq!(join.next_timer(), Some(1021));
     assert_eq!(step(join.as_mut(), [batch(&[]), some(2)], 0, 1020), [pair(1, 2)]);
     assert!(step(join.as_mut(), [some(3), batch(&[])], 0, 1071).is_empty());
     assert_eq!(step(join.as_mut(), [batch(&[]), batch(&[])], 0, 1092), [[Some(3), None]]);
