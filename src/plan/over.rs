@@ -335,7 +335,7 @@ impl Over<'_> {
         });
         let held = match spans.max() {
             Some(ms) => Held::rows("the input").within(ms, "OVER"),
-            None => Held::at_most(u64::try_from(rows.max().unwrap_or(1)).unwrap_or(u64::MAX), "row"),
+            None => Held::at_most(rows.max().unwrap_or(1), "row"),
         };
         let held = held.per(self.keys.iter().map(|k| schema.field(*k).name())).ttl(self.ttl);
         let ahead = (time != OverTime::Arrival).then(|| Held::rows("the input").lives(Lifetime::Watermark));

@@ -17,6 +17,9 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::case::cases;
 use super::exec::{Schedule, run};
 
+/// By end, start and key, the values of a window.
+type Groups<'a> = BTreeMap<(i64, i64, Option<&'a str>), Vec<Option<i64>>>;
+
 type Random = Xoshiro256PlusPlus;
 
 /// A row of the table.
@@ -259,7 +262,7 @@ impl Case {
     }
 
     /// By end, start and key the values that stood in each session when it closed; and how many changes came too late.
-    fn sessions(&self, gap: i64) -> (BTreeMap<(i64, i64, Option<&str>), Vec<Option<i64>>>, u64) {
+    fn sessions(&self, gap: i64) -> (Groups<'_>, u64) {
         struct Open<'a> {
             key: Option<&'a str>,
             start: i64,
@@ -306,11 +309,11 @@ impl Case {
     }
 
     /// By end, start and key the values that stood in each window when it closed; and how many changes came too late for one.
-    fn groups(&self) -> (BTreeMap<(i64, i64, Option<&str>), Vec<Option<i64>>>, u64) {
+    fn groups(&self) -> (Groups<'_>, u64) {
         if let Some(gap) = self.windows.gap {
             return self.sessions(gap);
         }
-        let mut groups: BTreeMap<(i64, i64, Option<&str>), Vec<Option<i64>>> = BTreeMap::new();
+        let mut groups: Groups<'_> = BTreeMap::new();
         let mut late = 0;
         for (changes, mark) in self.changes().iter().zip(self.watermarks()) {
             for (sign, row) in changes {

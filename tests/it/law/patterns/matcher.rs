@@ -142,11 +142,10 @@ impl<'a> Try<'a> {
         };
         let again = std::rc::Rc::new(Rest::Again(pattern, taken + 1, self.bound.len(), std::rc::Rc::clone(rest)));
         let more_first = *greedy || self.query.flink;
-        if more_first {
-            (may_more && self.one(inner, &again, found)) || (may_less && self.go(&after, found))
-        } else {
-            (may_less && self.go(&after, found)) || (may_more && self.one(inner, &again, found))
-        }
+        [more_first, !more_first].into_iter().any(|more| match more {
+            true => may_more && self.one(inner, &again, found),
+            false => may_less && self.go(&after, found),
+        })
     }
 }
 
