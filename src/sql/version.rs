@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion_common::{Column, DFSchemaRef, Result, plan_err};
+use datafusion_common::{Column, DFSchemaRef, Result, TableReference, plan_err};
 use datafusion_expr::logical_plan::Join;
 use datafusion_expr::planner::RelationPlannerContext;
 use datafusion_expr::utils::conjunction;
@@ -34,7 +34,8 @@ impl VersionOf {
     fn column(&self, left: &LogicalPlan) -> Result<Column> {
         let column = match self.time.as_slice() {
             [name] => Column::from_name(&name.value),
-            [table, name] => Column::new(Some(table.value.as_str()), &name.value),
+            // Not from a text, whose case would be lost.
+            [table, name] => Column::new(Some(TableReference::bare(table.value.as_str())), &name.value),
             _ => return Err(self.misplaced()),
         };
         let found = left.schema().qualified_fields_with_unqualified_name(&column.name);
