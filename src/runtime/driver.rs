@@ -10,7 +10,8 @@ use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
-use super::port::{Arrival, Port};
+use super::partitions::Partitions;
+use super::port::{Arrival, Port, Told};
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::{SourceBatch, SourceProgress};
 use crate::{Error, Result};
@@ -80,11 +81,15 @@ pub(super) struct Driver {
     pub step_rows: usize,
     /// When each source last brought rows, by the clock.
     pub last_rows: Vec<i64>,
+    /// How the partitions of sources stand.
+    pub partitions: Partitions,
 }
 
 /// What the sources had ready.
 struct Taken {
     batches: Vec<Vec<ChangeBatch>>,
+    /// For each batch its partition.
+    partitions: Vec<Vec<usize>>,
     /// Whether there is a reason to step: rows, a source that ended or fell idle.
     news: bool,
 }
@@ -99,6 +104,7 @@ impl Driver {
         let mut states = vec![SourceState::Active; self.ports.len()];
         let mut since_report = Stopwatch::start();
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
+        self.partitions = Partitions::new(self.ports.iter().map(|p| p.partitions), self.clock.now_millis());
         self.clock.on_move(waker.clone());
         loop {
             let taken = match self.control.get() {
@@ -110,7 +116,7 @@ impl Driver {
                 self.rest(&mut since_report)?;
                 continue;
             }
-            if !self.step(taken.batches, &states)? {
+            if !self.step(taken, &states)? {
                 return Ok(JobEnd::Cancelled);
             }
             if since_report.elapsed() > REPORT_EVERY {
@@ -149,12 +155,14 @@ impl Driver {
     /// Takes what the sources have ready, in fair shares.
     fn take(&mut self, waker: &Waker, states: &mut [SourceState]) -> Result<Taken> {
         let mut context = Context::from_waker(waker);
-        let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], news: false };
+        let (batches, partitions) = (vec![Vec::new(); self.ports.len()], vec![Vec::new(); self.ports.len()]);
+        let mut taken = Taken { batches, partitions, news: false };
         for source in 0..states.len() {
             let reached = |i| self.executor.source_watermark(i);
             if states[source] != SourceState::Ended && self.pace.waits(source, states, reached) {
                 // It brings nothing because it may not: that is no idleness.
                 self.last_rows[source] = self.clock.now_millis();
+                self.partitions.wait(source, self.last_rows[source]);
                 continue;
             }
             let most = if self.pace.is_paced(source) { self.step_rows.min(PACED_ROWS) } else { self.step_rows };
@@ -164,9 +172,15 @@ impl Driver {
                 match self.ports[source].poll(&mut context, most - rows) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
-                        Arrival::Batch(batch, progress) => {
-                            rows += self.count(source, &batch, progress);
-                            taken.batches[source].push(batch.changes);
+                        Arrival::Batch(batch, told) => {
+                            let now = self.clock.now_millis();
+                            taken.news |= self.partitions.note(source, told.from, batch.changes.num_rows(), now);
+                            rows += self.count(source, &batch, told.progress);
+                            // The end of a partition may come alone.
+                            if batch.changes.num_rows() > 0 {
+                                taken.batches[source].push(batch.changes);
+                                taken.partitions[source].push(told.from.partition);
+                            }
                         }
                         Arrival::End => {
                             *state = SourceState::Ended;
@@ -177,7 +191,8 @@ impl Driver {
                 }
             }
             let changed = self.note_idleness(source, rows > 0, state);
-            taken.news |= rows > 0 || changed;
+            let fell = self.partitions.fall_idle(source, self.idle_timeouts[source], self.clock.now_millis());
+            taken.news |= rows > 0 || changed || fell;
         }
         Ok(taken)
     }
@@ -185,19 +200,22 @@ impl Driver {
     /// Takes what is left and ends all sources.
     fn drain(&mut self, states: &mut [SourceState]) -> Result<Taken> {
         self.ports.iter_mut().for_each(Port::stop_reading);
-        let mut batches = Vec::with_capacity(self.ports.len());
+        let (mut batches, mut partitions) = (Vec::with_capacity(self.ports.len()), Vec::new());
         for (source, state) in states.iter_mut().enumerate() {
             let left = self.ports[source].drain();
             let mut rows = Vec::with_capacity(left.len());
-            for (batch, progress) in left {
+            let mut of_batches = Vec::with_capacity(left.len());
+            for (batch, Told { from, progress }) in left {
                 self.count(source, &batch, progress);
                 rows.push(batch.changes);
+                of_batches.push(from.partition);
             }
             batches.push(rows);
+            partitions.push(of_batches);
             *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
-        Ok(Taken { batches, news: true })
+        Ok(Taken { batches, partitions, news: true })
     }
 
     fn count(&self, source: usize, batch: &SourceBatch, progress: SourceProgress) -> usize {
@@ -223,10 +241,17 @@ impl Driver {
     }
 
     /// Runs one step and hands on what it gives. False when a consumer has gone.
-    fn step(&mut self, batches: Vec<Vec<ChangeBatch>>, states: &[SourceState]) -> Result<bool> {
+    fn step(&mut self, taken: Taken, states: &[SourceState]) -> Result<bool> {
         let watch = Stopwatch::start();
         let processing_time = self.clock.now_millis();
-        let input = StepInput { batches, sources: states.to_vec(), processing_time, ..StepInput::default() };
+        let partitions = taken.partitions.into_iter().enumerate();
+        let input = StepInput {
+            batches: taken.batches,
+            sources: states.to_vec(),
+            partitions: partitions.map(|(source, of)| self.partitions.of_step(source, of)).collect(),
+            processing_time,
+            ..StepInput::default()
+        };
         let output = self.executor.step(input)?;
         let metrics = self.executor.metrics();
         for source in 0..states.len() {

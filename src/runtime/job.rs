@@ -15,6 +15,7 @@ use super::executor::Executor;
 use super::metrics::{Metrics, MetricsSnapshot};
 use super::outlet::Outlet;
 use super::pace::Pace;
+use super::partitions::Partitions;
 use super::port::Port;
 use crate::change::{ChangeBatch, Clock, SystemClock};
 use crate::table::WatermarkOptions;
@@ -117,6 +118,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
     let driver = Driver {
         executor,
         last_rows: Vec::new(),
+        partitions: Partitions::default(),
         ports,
         outlets,
         clock: options.clock,
