@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{
-    Connector, FromPartition, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch, SourceChangelog,
-    TableDescriptor,
+    Connector, FromPartition, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch,
+    SourceChangelog, TableDescriptor,
 };
 use crate::change::{ChangeBatch, RowKind};
 use crate::table::project;

@@ -193,12 +193,7 @@ impl WatermarkAssigner {
 
     /// Goes through the rows one by one. `None` when all of them are more than a millisecond past the watermark before them,
     /// unless every row is asked for.
-    fn follow(
-        &mut self,
-        partition: usize,
-        rowtimes: &[i64],
-        marks: impl Iterator<Item = i64>,
-    ) -> Option<Int64Array> {
+    fn follow(&mut self, partition: usize, rowtimes: &[i64], marks: impl Iterator<Item = i64>) -> Option<Int64Array> {
         let others = self.least_but(partition);
         let mut own = self.partitions[partition].reached;
         let mut late = false;

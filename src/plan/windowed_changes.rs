@@ -33,7 +33,9 @@ pub(super) fn lower(
     emit: Option<Emit>,
 ) -> Result<NodeId> {
     if let TimeAttribute::Processing(_) = input.time {
-        return Err(Error::Unsupported("GROUP BY: windows of processing time over rows that change, or with early or late results".into()));
+        return Err(Error::Unsupported(
+            "GROUP BY: windows of processing time over rows that change, or with early or late results".into(),
+        ));
     }
     let changing = compiler.circuit.node(prepared.node).notes.changelog != Changelog::Append;
     if changing {
@@ -96,12 +98,16 @@ pub(super) fn emit(compiler: &Compiler, all: &[&Expr], sessions: bool) -> Result
     }
     let is_group = all.iter().any(|e| matches!(e, Expr::Column(c) if GROUP_COLUMNS.contains(&c.name.as_str())));
     let said = match (is_group, sessions, late, lateness) {
-        (false, ..) => "a window function gives its results once; a group window, GROUP BY TUMBLE(…), can give them early or late",
+        (false, ..) => {
+            "a window function gives its results once; a group window, GROUP BY TUMBLE(…), can give them early or late"
+        }
         (_, true, ..) => "SESSION gives its results once",
         (_, _, Some(_), None) => "late results need 'table.exec.emit.allow-lateness' or 'table.exec.state.ttl'",
         _ => return Ok(Some(Emit { lateness: late.and(lateness).unwrap_or(0), early, late })),
     };
-    Err(Error::Unsupported(format!("'table.exec.emit.early-fire.enabled' and 'table.exec.emit.late-fire.enabled': {said}")))
+    Err(Error::Unsupported(format!(
+        "'table.exec.emit.early-fire.enabled' and 'table.exec.emit.late-fire.enabled': {said}"
+    )))
 }
 
 /// Gives each row once for each of its windows, and says in which columns these stand.

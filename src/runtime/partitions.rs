@@ -70,7 +70,10 @@ mod tests {
         assert!(!partitions.note(1, FromPartition { partition: 2, ended: false }, 5, 105));
         assert!(!partitions.fall_idle(1, timeout, 109));
         assert!(partitions.fall_idle(1, timeout, 112) && !partitions.fall_idle(1, timeout, 112));
-        assert_eq!(partitions.of_step(1, vec![2]), StepPartitions { of_batches: vec![2], holds: vec![false, false, true] });
+        assert_eq!(
+            partitions.of_step(1, vec![2]),
+            StepPartitions { of_batches: vec![2], holds: vec![false, false, true] }
+        );
         assert!(!partitions.note(1, FromPartition { partition: 0, ended: false }, 1, 113));
         assert!(partitions.note(1, FromPartition { partition: 2, ended: true }, 0, 113));
         assert_eq!(partitions.of_step(1, vec![]).holds, [true, false, false]);

@@ -126,7 +126,9 @@ impl Port {
         }
         if let Intake::Direct(source) = &mut self.intake {
             let mut context = Context::from_waker(std::task::Waker::noop());
-            while let Poll::Ready(Ok(Some(batch))) = source.next().poll_unpin(&mut context) {
+            loop {
+                let next = source.next().poll_unpin(&mut context);
+                let Poll::Ready(Ok(Some(batch))) = next else { break };
                 left.push((batch, Told::by(source.as_ref())));
             }
         }

@@ -86,7 +86,9 @@ impl VisitorMut for OwnNames {
         if let TableFactor::Table { name, alias, .. } = table {
             match alias {
                 Some(alias) if is_hinted(&alias.name.value) => {
-                    return ControlFlow::Break("a table hint stands right behind the table's name, not its alias".into());
+                    return ControlFlow::Break(
+                        "a table hint stands right behind the table's name, not its alias".into(),
+                    );
                 }
                 Some(_) => {}
                 None => *alias = own_name(name),

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn options_go_together() {
-        let all = read(&[(IDLE_TIMEOUT, "2 s"), (GROUP, "g"), (MAX_DRIFT, "1 min"), (EMIT_STRATEGY, "on-event")]).unwrap();
+        let all =
+            read(&[(IDLE_TIMEOUT, "2 s"), (GROUP, "g"), (MAX_DRIFT, "1 min"), (EMIT_STRATEGY, "on-event")]).unwrap();
         assert_eq!(all.idle_timeout, Some(Duration::from_secs(2)));
         assert_eq!(all.alignment, Some(Alignment { group: "g".into(), max_drift: 60_000 }));
         assert_eq!(read(&[(IDLE_TIMEOUT, "0")]).unwrap(), WatermarkOptions::default());

@@ -47,7 +47,10 @@ fn wrong_hints_are_named() {
         ("SELECT id FROM v /*+ OPTIONS('fields.id.end' = '2') */", "'v' is a view; the hint OPTIONS is for tables"),
         ("SELECT id FROM nope /*+ OPTIONS('a' = '2') */", "unknown table 'nope'"),
         ("SELECT id FROM t AS a /*+ OPTIONS('fields.id.end' = '2') */", "stands right behind the table's name"),
-        ("SELECT id FROM t /*+ OPTIONS('scan.watermark.alignment.group' = 'g') */", "needs 'scan.watermark.alignment.max-drift'"),
+        (
+            "SELECT id FROM t /*+ OPTIONS('scan.watermark.alignment.group' = 'g') */",
+            "needs 'scan.watermark.alignment.max-drift'",
+        ),
     ];
     for (query, said) in wrong {
         let error = answer(query).unwrap_err().to_string();

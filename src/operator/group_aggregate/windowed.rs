@@ -279,7 +279,8 @@ impl Operator for Windowed {
             None => self.fire(out)?,
         }
         if self.sent.as_ref().is_none_or(Sent::is_told)
-            && let Some(remap) = self.groups.compact()? {
+            && let Some(remap) = self.groups.compact()?
+        {
             self.remap(&remap);
         }
         Ok(())

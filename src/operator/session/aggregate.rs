@@ -7,7 +7,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::partials::Partials;
 use super::sessions::{NONE, SessionWindow, Sessions};
-use super::{Pending, SessionSpec, fired_of, fired_table, session_columns, session_fields, sessions_of, sessions_table};
+use super::{
+    Pending, SessionSpec, fired_of, fired_table, session_columns, session_fields, sessions_of, sessions_table,
+};
 use crate::change::{ChangeBatch, take_rows};
 use crate::operator::grouped::{Aggregate, Grouping};
 use crate::operator::late::LateRows;
@@ -114,10 +116,7 @@ impl Operator for SessionAggregate {
         let fields = fields.into_iter().chain(self.partials.grouping().partial.fields().iter().cloned());
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?;
         let placement = self.plan.sessions.placement((2..2 + self.plan.sessions.keys.len()).collect());
-        Ok(vec![
-            StateTable { name: "sessions", placement, rows: vec![rows] },
-            fired_table(self.sessions.fired())?,
-        ])
+        Ok(vec![StateTable { name: "sessions", placement, rows: vec![rows] }, fired_table(self.sessions.fired())?])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -107,9 +107,8 @@ fn session_fields(spec: &SessionSpec, input: &SchemaRef) -> Result<Vec<FieldRef>
 
 /// Some sessions in these columns.
 fn session_columns(sessions: &Sessions, some: &[SessionWindow]) -> Result<Vec<ArrayRef>> {
-    let bound = |f: fn(&Window) -> i64| {
-        Arc::new(Int64Array::from_iter_values(some.iter().map(|s| f(&s.window)))) as ArrayRef
-    };
+    let bound =
+        |f: fn(&Window) -> i64| Arc::new(Int64Array::from_iter_values(some.iter().map(|s| f(&s.window)))) as ArrayRef;
     let keys = sessions.key_columns(&some.iter().map(|s| s.key).collect::<Vec<_>>())?;
     Ok([bound(|w| w.start), bound(|w| w.end)].into_iter().chain(keys).collect())
 }
