@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,8 +17,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{
-    Connector, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch, SourceChangelog,
-    TableDescriptor,
+    Connector, FromPartition, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch,
+    SourceChangelog, TableDescriptor,
 };
 use crate::change::{ChangeBatch, RowKind};
 use crate::table::project;
@@ -39,7 +40,8 @@ pub struct Channels {
 /// The ends that nobody has taken yet.
 #[derive(Debug, Default)]
 struct Ends {
-    pushed: HashMap<String, mpsc::Receiver<ChangeBatch>>,
+    /// A queue for each partition.
+    pushed: HashMap<String, Vec<mpsc::Receiver<ChangeBatch>>>,
     changes: HashMap<String, mpsc::Sender<ChangeBatch>>,
 }
 
@@ -161,10 +163,24 @@ impl Channels {
     /// # Errors
     /// When the table's options are wrong.
     pub fn input(&self, table: &TableDescriptor) -> Result<Input> {
+        let mut inputs = self.inputs(table, 1)?;
+        inputs.pop().ok_or_else(|| Error::internal("a table without an input"))
+    }
+
+    /// The pushing ends of that many partitions, at least one, for a table's next job.
+    ///
+    /// # Errors
+    /// When the table's options are wrong.
+    pub fn inputs(&self, table: &TableDescriptor, partitions: usize) -> Result<Vec<Input>> {
         let changelog = changelog(table)?;
-        let (queue, pushed) = mpsc::channel(QUEUED_PUSHES);
+        let (inputs, pushed) = (0..partitions.max(1))
+            .map(|_| {
+                let (queue, pushed) = mpsc::channel(QUEUED_PUSHES);
+                (Input { schema: Arc::clone(&table.schema), changelog, queue }, pushed)
+            })
+            .unzip();
         self.lock().pushed.insert(table.name.clone(), pushed);
-        Ok(Input { schema: Arc::clone(&table.schema), changelog, queue })
+        Ok(inputs)
     }
 
     /// The taking end for a table's next job.
@@ -199,7 +215,8 @@ impl Connector for Channels {
     fn source(&self, table: &TableDescriptor, projection: SchemaRef) -> Result<Box<dyn Source>> {
         let pushed = self.lock().pushed.remove(&table.name);
         let pushed = pushed.ok_or_else(|| missing(&table.name, "an input", "Engine::input"))?;
-        Ok(Box::new(ChannelSource { pushed, projection }))
+        let open = vec![true; pushed.len()];
+        Ok(Box::new(ChannelSource { pushed, open, last: FromPartition::default(), projection }))
     }
 
     fn sink(&self, table: &TableDescriptor) -> Result<Box<dyn Sink>> {
@@ -232,20 +249,61 @@ fn missing(table: &str, what: &str, how: &str) -> Error {
 }
 
 struct ChannelSource {
-    pushed: mpsc::Receiver<ChangeBatch>,
+    pushed: Vec<mpsc::Receiver<ChangeBatch>>,
+    /// By partition: whether its end has not been told of.
+    open: Vec<bool>,
+    last: FromPartition,
     projection: SchemaRef,
+}
+
+impl ChannelSource {
+    /// What a partition has: a batch, or its end. The partitions take turns.
+    fn poll_pushed(&mut self, context: &mut Context<'_>) -> Poll<(usize, Option<ChangeBatch>)> {
+        let partitions = self.pushed.len();
+        for turn in 1..=partitions {
+            let partition = (self.last.partition + turn) % partitions;
+            if self.open[partition]
+                && let Poll::Ready(pushed) = self.pushed[partition].poll_recv(context)
+            {
+                return Poll::Ready((partition, pushed));
+            }
+        }
+        Poll::Pending
+    }
 }
 
 #[async_trait]
 impl Source for ChannelSource {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
-        let Some(changes) = self.pushed.recv().await else { return Ok(None) };
+        let (partition, pushed) = std::future::poll_fn(|context| self.poll_pushed(context)).await;
+        self.last = FromPartition { partition, ended: pushed.is_none() };
+        let changes = match pushed {
+            Some(changes) => changes,
+            None => {
+                self.open[partition] = false;
+                if !self.open.contains(&true) {
+                    return Ok(None);
+                }
+                return Ok(Some(SourceBatch {
+                    changes: ChangeBatch::append(RecordBatch::new_empty(Arc::clone(&self.projection))),
+                    bytes: 0,
+                }));
+            }
+        };
         let rows = project(&changes.rows, &self.projection)?;
         Ok(Some(SourceBatch { changes: changes.with_rows(rows), bytes: 0 }))
     }
 
     fn is_passive(&self) -> bool {
         true
+    }
+
+    fn partitions(&self) -> usize {
+        self.pushed.len()
+    }
+
+    fn last_partition(&self) -> FromPartition {
+        self.last
     }
 }
 

@@ -40,6 +40,15 @@ pub struct SourceBatch {
     pub bytes: u64,
 }
 
+/// Which partition of a source a batch came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FromPartition {
+    /// Its number, from 0 on.
+    pub partition: usize,
+    /// Whether nothing more comes of it.
+    pub ended: bool,
+}
+
 /// What can be told of a source's progress, for metrics and the progress line.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SourceProgress {
@@ -65,6 +74,17 @@ pub trait Source: Send {
     /// dropped while it waits without losing anything. The driver then waits for it itself, which saves a change of threads.
     fn is_passive(&self) -> bool {
         false
+    }
+
+    /// How many partitions it reads: parts whose rows are in order each by itself, but not all together. The watermark
+    /// is the least of theirs. Asked once, before the first batch.
+    fn partitions(&self) -> usize {
+        1
+    }
+
+    /// Which of them gave the last batch, which may be empty; asked after each batch.
+    fn last_partition(&self) -> FromPartition {
+        FromPartition::default()
     }
 
     /// How far it is; asked after each batch.

@@ -222,6 +222,16 @@ impl Engine {
         self.channels.input(&table.descriptor)
     }
 
+    /// The ends to push rows into a table's partitions, as [`Engine::input`]: the rows of each are in order by themselves, and the
+    /// table's watermark is the least of theirs. A partition whose inputs are dropped has ended and is not waited for.
+    ///
+    /// # Errors
+    /// As [`Engine::input`].
+    pub fn partitioned_input(&self, table: &str, partitions: usize) -> Result<Vec<Input>> {
+        let table = self.channel_table(table)?;
+        self.channels.inputs(&table.descriptor, partitions)
+    }
+
     /// The end to take changes from a table declared `WITH ('connector' = 'channel')`; ask for it before the job that writes
     /// the table is started.
     ///

@@ -12,12 +12,13 @@ use super::group;
 use super::rank::updating;
 use super::time_attribute::TimeAttribute;
 use super::window_tvf::GROUP_COLUMNS;
+use crate::change::TimeSpan;
 use crate::operator::group_aggregate::{ChangingWindowAggregate, Emit};
 use crate::operator::window::WindowSpec;
 use crate::operator::window_aggregate::{Aggregate, WindowOutput, WindowSource};
 use crate::operator::window_assign::WindowAssign;
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
-use crate::runtime::{Bound, Lifetime};
+use crate::runtime::{Bound, Held, Lifetime};
 use crate::{Error, Result};
 
 /// Lowers an aggregate whose input is prepared: its keys are columns. Each row is given each of its windows, for what goes
@@ -52,7 +53,10 @@ pub(super) fn lower(
     let shown: Vec<String> = aggregate.aggr_expr.iter().map(|e| e.human_display().to_string()).collect();
     let place = |wanted| outputs.iter().position(|o| *o == wanted);
     let bound = group::bound(&names, aggregates.iter().zip(&shown), changing, None);
-    let open = Lifetime::Windows { slices: false, spec: None };
+    let open = Lifetime::Windows { slices: false, spec: shown_windows(&input.windows, emit) };
+    // What has gone out of each group, where that may change.
+    let sent = emit.map(|_| Held::at_most(1, "last result").per(names.iter().copied()));
+    let parts = bound.parts.into_iter().chain(sent);
     let notes = NodeNotes {
         detail: format!("{}, keys=[{}], aggregates=[{}]", input.detail, names.join(", "), shown.join(", ")),
         rowtimes: place(WindowOutput::Time).into_iter().collect(),
@@ -62,7 +66,7 @@ pub(super) fn lower(
         keys: vec![(0..outputs.len()).filter(|o| !matches!(outputs[*o], WindowOutput::Aggregate(_))).collect()],
         changelog: if emit.is_some() { Changelog::Retract } else { Changelog::Append },
         net: emit.is_some(),
-        bound: Some(Bound::of(bound.parts.into_iter().map(|part| part.lives(open.clone())))),
+        bound: Some(Bound::of(parts.map(|part| part.lives(open.clone())))),
         ..NodeNotes::default()
     };
     let factory = ChangingWindowAggregate {
@@ -77,6 +81,13 @@ pub(super) fn lower(
         schema: Arc::clone(&schema),
     };
     Ok(updating(compiler, factory, exchanged, schema, notes))
+}
+
+/// The windows as `EXPLAIN` shows them, and for how long after its end each takes rows.
+fn shown_windows(windows: &WindowSource, emit: Option<Emit>) -> Option<String> {
+    let WindowSource::Rowtime { spec, .. } = windows else { return None };
+    let late = emit.map(|e| e.lateness).filter(|lateness| *lateness > 0);
+    Some(late.map_or_else(|| spec.to_string(), |late| format!("{spec} and {} more", TimeSpan(late))))
 }
 
 /// When windows give results beside when they are closed, as the session's settings say; only group windows can.

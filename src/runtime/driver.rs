@@ -11,7 +11,8 @@ use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};
 use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
-use super::port::{Arrival, Port};
+use super::partitions::Partitions;
+use super::port::{Arrival, Port, Told};
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::{SourceBatch, SourceProgress};
 use crate::{Error, Result};
@@ -82,11 +83,15 @@ pub(super) struct Driver {
     pub step_rows: usize,
     /// When each source last brought rows, by the clock.
     pub last_rows: Vec<i64>,
+    /// How the partitions of sources stand.
+    pub partitions: Partitions,
 }
 
 /// What the sources and look-ups had ready.
 struct Taken {
     batches: Vec<Vec<ChangeBatch>>,
+    /// For each batch its partition.
+    partitions: Vec<Vec<usize>>,
     /// What has come back, by look-up.
     lookups: Vec<LookupInput>,
     /// Whether there is a reason to step: rows, a source that ended or fell idle, something that came back.
@@ -103,6 +108,7 @@ impl Driver {
         let mut states = vec![SourceState::Active; self.ports.len()];
         let mut since_report = Stopwatch::start();
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
+        self.partitions = Partitions::new(self.ports.iter().map(|p| p.partitions), self.clock.now_millis());
         self.clock.on_move(waker.clone());
         let mut drained = false;
         loop {
@@ -159,7 +165,8 @@ impl Driver {
     /// waits to be asked for.
     fn take(&mut self, waker: &Waker, states: &mut [SourceState], now: i64) -> Result<Taken> {
         let mut context = Context::from_waker(waker);
-        let mut taken = Taken { batches: vec![Vec::new(); self.ports.len()], lookups: Vec::new(), news: false };
+        let (batches, partitions) = (vec![Vec::new(); self.ports.len()], vec![Vec::new(); self.ports.len()]);
+        let mut taken = Taken { batches, partitions, lookups: Vec::new(), news: false };
         for (number, lookup) in self.lookups.iter_mut().enumerate() {
             let input = lookup.poll(&self.executor, number, &mut context, now)?;
             taken.news |= input.is_news();
@@ -169,6 +176,7 @@ impl Driver {
         if !self.lookups.iter().enumerate().all(|(number, lookup)| lookup.has_room(&self.executor, number)) {
             // A source that is not asked does not fall idle.
             self.last_rows.fill(now);
+            (0..states.len()).for_each(|source| self.partitions.wait(source, now));
             return Ok(taken);
         }
         for source in 0..states.len() {
@@ -176,6 +184,7 @@ impl Driver {
             if states[source] != SourceState::Ended && self.pace.waits(source, states, reached) {
                 // It brings nothing because it may not: that is no idleness.
                 self.last_rows[source] = now;
+                self.partitions.wait(source, now);
                 continue;
             }
             let most = if self.pace.is_paced(source) { self.step_rows.min(PACED_ROWS) } else { self.step_rows };
@@ -185,9 +194,15 @@ impl Driver {
                 match self.ports[source].poll(&mut context, most - rows) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
-                        Arrival::Batch(batch, progress) => {
-                            rows += self.count(source, &batch, progress);
-                            taken.batches[source].push(batch.changes);
+                        Arrival::Batch(batch, told) => {
+                            let now = self.clock.now_millis();
+                            taken.news |= self.partitions.note(source, told.from, batch.changes.num_rows(), now);
+                            rows += self.count(source, &batch, told.progress);
+                            // The end of a partition may come alone.
+                            if batch.changes.num_rows() > 0 {
+                                taken.batches[source].push(batch.changes);
+                                taken.partitions[source].push(told.from.partition);
+                            }
                         }
                         Arrival::End => {
                             *state = SourceState::Ended;
@@ -198,7 +213,8 @@ impl Driver {
                 }
             }
             let changed = self.note_idleness(source, rows > 0, state, now);
-            taken.news |= rows > 0 || changed;
+            let fell = self.partitions.fall_idle(source, self.idle_timeouts[source], now);
+            taken.news |= rows > 0 || changed || fell;
         }
         Ok(taken)
     }
@@ -206,19 +222,22 @@ impl Driver {
     /// Takes what is left and ends all sources.
     fn drain(&mut self, states: &mut [SourceState]) -> Result<Taken> {
         self.ports.iter_mut().for_each(Port::stop_reading);
-        let mut batches = Vec::with_capacity(self.ports.len());
+        let (mut batches, mut partitions) = (Vec::with_capacity(self.ports.len()), Vec::new());
         for (source, state) in states.iter_mut().enumerate() {
             let left = self.ports[source].drain();
             let mut rows = Vec::with_capacity(left.len());
-            for (batch, progress) in left {
+            let mut of_batches = Vec::with_capacity(left.len());
+            for (batch, Told { from, progress }) in left {
                 self.count(source, &batch, progress);
                 rows.push(batch.changes);
+                of_batches.push(from.partition);
             }
             batches.push(rows);
+            partitions.push(of_batches);
             *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
-        Ok(Taken { batches, lookups: Vec::new(), news: true })
+        Ok(Taken { batches, partitions, lookups: Vec::new(), news: true })
     }
 
     fn count(&self, source: usize, batch: &SourceBatch, progress: SourceProgress) -> usize {
@@ -245,8 +264,15 @@ impl Driver {
     /// Runs one step and hands on what it gives. False when a consumer has gone.
     fn step(&mut self, taken: Taken, states: &[SourceState], processing_time: i64) -> Result<bool> {
         let watch = Stopwatch::start();
-        let Taken { batches, lookups, .. } = taken;
-        let input = StepInput { batches, sources: states.to_vec(), lookups, processing_time, ..StepInput::default() };
+        let partitions = taken.partitions.into_iter().enumerate();
+        let input = StepInput {
+            batches: taken.batches,
+            sources: states.to_vec(),
+            partitions: partitions.map(|(source, of)| self.partitions.of_step(source, of)).collect(),
+            lookups: taken.lookups,
+            processing_time,
+            ..StepInput::default()
+        };
         let output = self.executor.step(input)?;
         let metrics = self.executor.metrics();
         for source in 0..states.len() {

@@ -33,8 +33,19 @@ pub struct StepInput {
     pub watermarks: Vec<Watermark>,
     /// For each look-up what has come back.
     pub lookups: Vec<LookupInput>,
+    /// For each source its partitions; may be left empty where there is one each.
+    pub partitions: Vec<StepPartitions>,
     /// The driver's clock: milliseconds since the epoch.
     pub processing_time: i64,
+}
+
+/// The partitions of a source in a step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepPartitions {
+    /// For each of its batches the partition that it is of.
+    pub of_batches: Vec<usize>,
+    /// For each partition whether the watermark waits for it: not for one that is idle or has ended.
+    pub holds: Vec<bool>,
 }
 
 /// How a source stands.
@@ -61,8 +72,8 @@ pub struct StepOutput {
 pub struct Snapshot {
     /// By worker and node.
     workers: Vec<WorkerState>,
-    /// By source.
-    sources: Vec<Watermark>,
+    /// By source, as its assigner hands it out.
+    sources: Vec<Vec<Watermark>>,
     /// By node.
     nodes: Vec<Watermark>,
     /// By look-up: what is out.
@@ -187,12 +198,20 @@ impl Executor {
         let mut batches = input.batches;
         batches.resize_with(self.circuit.sources.len(), Vec::new);
         for (source, batches) in batches.iter_mut().enumerate() {
-            *batches = join_small(std::mem::take(batches))?;
+            let partitions = input.partitions.get(source).filter(|p| !p.holds.is_empty());
+            if partitions.is_none() {
+                *batches = join_small(std::mem::take(batches))?;
+            }
             if self.appends[source] {
                 self.check_appends(source, batches)?;
             }
             if let Some(assigner) = &mut self.assigners[source] {
-                batches.iter_mut().try_for_each(|b| assigner.assign(b))?;
+                let StepPartitions { of_batches, holds } = partitions.cloned().unwrap_or_default();
+                assigner.wait_for(&holds);
+                for (batch, partition) in batches.iter_mut().zip(of_batches.into_iter().chain(std::iter::repeat(0))) {
+                    assigner.assign_of(partition, batch)?;
+                }
+                assigner.pass_over(&holds);
                 assigner.raise(input.watermarks.get(source).copied().unwrap_or_default());
             }
         }
@@ -329,7 +348,8 @@ impl Executor {
                 Team::Here(worker) => vec![worker.snapshot()?],
                 Team::Threads(threads) => threads.iter_mut().map(Thread::snapshot).collect::<Result<_>>()?,
             };
-            let sources = (0..this.assigners.len()).map(|i| this.source_watermark(i)).collect();
+            let watermarks = |a: &Option<WatermarkAssigner>| a.as_ref().map_or(Vec::new(), WatermarkAssigner::snapshot);
+            let sources = this.assigners.iter().map(watermarks).collect();
             let lookups = this.lookups.iter().map(|l| l.in_flight.state()).collect();
             Ok(Snapshot { workers, sources, nodes: this.watermarks.clone(), lookups })
         })
@@ -356,9 +376,9 @@ impl Executor {
         self.watermarks = snapshot.nodes;
         // What the operators wait for is known after the first step.
         self.next_timer = Some(i64::MIN);
-        for (assigner, watermark) in self.assigners.iter_mut().zip(snapshot.sources) {
+        for (assigner, watermarks) in self.assigners.iter_mut().zip(snapshot.sources) {
             if let Some(assigner) = assigner {
-                assigner.restore(watermark);
+                assigner.restore(&watermarks);
             }
         }
         let workers = self.workers();

@@ -16,6 +16,7 @@ use super::lookup::LookupEdge;
 use super::metrics::{Metrics, MetricsSnapshot};
 use super::outlet::Outlet;
 use super::pace::Pace;
+use super::partitions::Partitions;
 use super::port::Port;
 use crate::change::{ChangeBatch, Clock, SystemClock};
 use crate::table::WatermarkOptions;
@@ -119,6 +120,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
     let driver = Driver {
         executor,
         last_rows: Vec::new(),
+        partitions: Partitions::default(),
         ports,
         outlets,
         lookups,

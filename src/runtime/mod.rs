@@ -15,13 +15,14 @@ mod lookup;
 mod metrics;
 mod outlet;
 mod pace;
+mod partitions;
 mod port;
 mod worker;
 
 pub use bound::{Bound, Count, Held, Lifetime};
 pub use circuit::Circuit;
 pub use driver::JobEnd;
-pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput};
+pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput, StepPartitions};
 pub use job::{Job, JobOptions, Results, start};
 pub use lookup::{LookupInput, Probes};
 pub use metrics::{Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};

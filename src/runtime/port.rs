@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::change::RowKind;
-use crate::connector::{Source, SourceBatch, SourceProgress};
+use crate::connector::{FromPartition, Source, SourceBatch, SourceProgress};
 use crate::{Error, Result};
 
 /// How many batches wait for the driver at most; then the source is not asked for more.
@@ -17,17 +17,32 @@ const QUEUED_BATCHES: usize = 8;
 
 /// What a port has for the driver.
 pub(super) enum Arrival {
-    /// A batch, and how far the source is.
-    Batch(SourceBatch, SourceProgress),
+    /// A batch, where it came from, and how far the source is.
+    Batch(SourceBatch, Told),
     /// The source has ended.
     End,
+}
+
+/// What a source tells of itself after a batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    pub from: FromPartition,
+    pub progress: SourceProgress,
+}
+
+impl Told {
+    fn by(source: &dyn Source) -> Self {
+        Self { from: source.last_partition(), progress: source.progress() }
+    }
 }
 
 /// The driver's side of a source.
 pub(super) struct Port {
     intake: Intake,
     /// What a step left over of a batch that was too large for it.
-    rest: Option<(SourceBatch, SourceProgress)>,
+    rest: Option<(SourceBatch, Told)>,
+    /// How many partitions the source reads.
+    pub partitions: usize,
 }
 
 /// Where batches come from.
@@ -42,27 +57,30 @@ enum Intake {
 
 impl Port {
     pub fn open(source: Box<dyn Source>, table: &str, runtime: &Handle) -> Self {
+        let partitions = source.partitions().max(1);
         if source.is_passive() {
-            return Port { intake: Intake::Direct(source), rest: None };
+            return Port { intake: Intake::Direct(source), rest: None, partitions };
         }
         let (sender, queue) = mpsc::channel(QUEUED_BATCHES);
         #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         let task = runtime.spawn(read(source, table.to_string(), sender));
-        Port { intake: Intake::Task { queue, task }, rest: None }
+        Port { intake: Intake::Task { queue, task }, rest: None, partitions }
     }
 
     /// What has arrived, `rows` of it at most; wakes `context` when there is something later. The two rows of an update stay
     /// together, even where that makes one too many.
     pub fn poll(&mut self, context: &mut Context<'_>, rows: usize) -> Poll<Result<Arrival>> {
         let arrival = match self.rest.take() {
-            Some((batch, progress)) => Ok(Arrival::Batch(batch, progress)),
+            Some((batch, told)) => Ok(Arrival::Batch(batch, told)),
             None => std::task::ready!(self.poll_intake(context)),
         };
         Poll::Ready(arrival.map(|arrival| match arrival {
-            Arrival::Batch(batch, progress) => {
+            Arrival::Batch(batch, mut told) => {
                 let (batch, rest) = cut(batch, rows);
-                self.rest = rest.map(|rest| (rest, progress));
-                Arrival::Batch(batch, progress)
+                self.rest = rest.map(|rest| (rest, told));
+                // A partition ends with the last piece.
+                told.from.ended &= self.rest.is_none();
+                Arrival::Batch(batch, told)
             }
             Arrival::End => Arrival::End,
         }))
@@ -78,7 +96,7 @@ impl Port {
             Intake::Direct(source) => {
                 let next = source.next().poll_unpin(context);
                 match std::task::ready!(next) {
-                    Ok(Some(batch)) => Ok(Arrival::Batch(batch, source.progress())),
+                    Ok(Some(batch)) => Ok(Arrival::Batch(batch, Told::by(source.as_ref()))),
                     Ok(None) => Ok(Arrival::End),
                     Err(e) => Err(e),
                 }
@@ -99,17 +117,19 @@ impl Port {
     }
 
     /// What is still queued after [`Port::stop_reading`].
-    pub fn drain(&mut self) -> Vec<(SourceBatch, SourceProgress)> {
+    pub fn drain(&mut self) -> Vec<(SourceBatch, Told)> {
         let mut left = Vec::from_iter(self.rest.take());
         if let Intake::Task { queue, .. } = &mut self.intake {
-            while let Ok(Ok(Arrival::Batch(batch, progress))) = queue.try_recv() {
-                left.push((batch, progress));
+            while let Ok(Ok(Arrival::Batch(batch, told))) = queue.try_recv() {
+                left.push((batch, told));
             }
         }
         if let Intake::Direct(source) = &mut self.intake {
             let mut context = Context::from_waker(std::task::Waker::noop());
-            while let Poll::Ready(Ok(Some(batch))) = source.next().poll_unpin(&mut context) {
-                left.push((batch, SourceProgress::default()));
+            loop {
+                let next = source.next().poll_unpin(&mut context);
+                let Poll::Ready(Ok(Some(batch))) = next else { break };
+                left.push((batch, Told::by(source.as_ref())));
             }
         }
         self.close();
@@ -153,7 +173,7 @@ async fn read(mut source: Box<dyn Source>, table: String, queue: mpsc::Sender<Re
     loop {
         let next = AssertUnwindSafe(source.next()).catch_unwind().await;
         let arrival = match next {
-            Ok(Ok(Some(batch))) => Ok(Arrival::Batch(batch, source.progress())),
+            Ok(Ok(Some(batch))) => Ok(Arrival::Batch(batch, Told::by(source.as_ref()))),
             Ok(Ok(None)) => Ok(Arrival::End),
             Ok(Err(e)) => Err(e),
             Err(panic) => Err(Error::panic(format!("the source of table '{table}'"), panic.as_ref())),

@@ -70,6 +70,42 @@ fn inserts_take_hints() {
     assert_eq!(engine.block_on(job.wait()).unwrap(), JobEnd::Finished);
 }
 
+/// What a query over windows counts, and how many rows are late, of two runs of rows that are in order by themselves.
+fn counted(partitions: usize, keeps_second: bool) -> (Vec<String>, u64) {
+    let mut engine = Engine::new().unwrap();
+    timed(&mut engine, "t", "");
+    let mut inputs = engine.partitioned_input("t", partitions).unwrap();
+    let query = "SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+                 GROUP BY window_start, window_end";
+    let (job, mut results) = engine.query(query).unwrap();
+    inputs[0].blocking_push_changes(rows((0..30).map(|i| (i, i)))).unwrap();
+    inputs[partitions - 1].blocking_push_changes(rows((0..30).map(|i| (i, i)))).unwrap();
+    let kept = inputs.pop().filter(|_| keeps_second && partitions > 1);
+    let mut shown = Vec::new();
+    if partitions > 1 && !keeps_second {
+        // The second partition has ended: the first alone closes windows.
+        inputs[0].blocking_push_changes(rows([(9, 1000)].into_iter())).unwrap();
+        let batch = results.blocking_next().unwrap();
+        shown.extend(lines(&batch).unwrap().lines().map(str::to_string));
+    }
+    drop((inputs, kept));
+    shown.extend(all(&engine, &job, &mut results));
+    (shown, job.metrics().operators.iter().map(|o| o.stats.late_rows).sum())
+}
+
+#[test]
+fn each_partition_has_its_watermark() {
+    let window = |start: &str, count: u64| format!("+I[1970-01-01T00:{start}, {count}]");
+    let three = |count| ["00:00", "00:10", "00:20"].map(|start| window(start, count)).to_vec();
+    let both = counted(2, true);
+    assert_eq!(both.0.iter().map(|l| l.replace("T00:00,", "T00:00:00,")).collect::<Vec<_>>(), three(20));
+    assert_eq!(both.1, 0);
+    let ended = counted(2, false);
+    assert_eq!((ended.0.len(), ended.1), (4, 0));
+    // In one piece the second run is late for the windows that the first has closed.
+    assert!(counted(1, true).1 > 0);
+}
+
 /// Rows of an id and a second.
 fn rows(rows: impl Iterator<Item = (i64, i64)> + Clone) -> ChangeBatch {
     let id: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.clone().map(|r| r.0)));

@@ -7,6 +7,7 @@ mod canary;
 mod case;
 mod changing;
 mod changing_windows;
+mod emitted_windows;
 mod exec;
 mod joins;
 mod lookup;

@@ -1,0 +1,83 @@
+//! The partitions of sources: which of them the watermark waits for.
+
+use std::time::Duration;
+
+use super::executor::StepPartitions;
+use crate::connector::FromPartition;
+
+/// By source, of those that read several partitions, how each of these stands.
+#[derive(Debug, Default)]
+pub(super) struct Partitions(Vec<Vec<Part>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// When it last brought rows, by the clock.
+    last_rows: i64,
+    is_idle: bool,
+    ended: bool,
+}
+
+impl Partitions {
+    /// Of sources that read so many each, at the time `now`.
+    pub fn new(counts: impl Iterator<Item = usize>, now: i64) -> Self {
+        let part = Part { last_rows: now, is_idle: false, ended: false };
+        Self(counts.map(|count| if count > 1 { vec![part; count] } else { Vec::new() }).collect())
+    }
+
+    /// Notes that a batch came; true when its partition ends with it.
+    pub fn note(&mut self, source: usize, from: FromPartition, rows: usize, now: i64) -> bool {
+        let Some(part) = self.0.get_mut(source).and_then(|parts| parts.get_mut(from.partition)) else { return false };
+        if rows > 0 {
+            (part.last_rows, part.is_idle) = (now, false);
+        }
+        let ends = from.ended && !part.ended;
+        part.ended |= from.ended;
+        ends
+    }
+
+    /// Takes note that a source was not asked for rows.
+    pub fn wait(&mut self, source: usize, now: i64) {
+        self.0.get_mut(source).into_iter().flatten().for_each(|part| part.last_rows = now);
+    }
+
+    /// Marks the partitions of a source idle that have brought nothing for that long; true when there is a new one.
+    pub fn fall_idle(&mut self, source: usize, timeout: Option<Duration>, now: i64) -> bool {
+        let Some(timeout) = timeout else { return false };
+        let mut fell = false;
+        for part in self.0.get_mut(source).into_iter().flatten().filter(|p| !p.ended && !p.is_idle) {
+            part.is_idle = now.saturating_sub(part.last_rows) as u128 >= timeout.as_millis();
+            fell |= part.is_idle;
+        }
+        fell
+    }
+
+    /// What a step is told of a source whose batches came from these partitions.
+    pub fn of_step(&self, source: usize, of_batches: Vec<usize>) -> StepPartitions {
+        let parts = self.0.get(source).map(Vec::as_slice).unwrap_or_default();
+        StepPartitions { of_batches, holds: parts.iter().map(|p| !p.ended && !p.is_idle).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_end_or_fall_idle_are_not_waited_for() {
+        let mut partitions = Partitions::new([1, 3].into_iter(), 100);
+        let timeout = Some(Duration::from_millis(10));
+        assert_eq!(partitions.of_step(0, vec![0]).holds, []);
+        assert!(!partitions.note(1, FromPartition { partition: 2, ended: false }, 5, 105));
+        assert!(!partitions.fall_idle(1, timeout, 109));
+        assert!(partitions.fall_idle(1, timeout, 112) && !partitions.fall_idle(1, timeout, 112));
+        assert_eq!(
+            partitions.of_step(1, vec![2]),
+            StepPartitions { of_batches: vec![2], holds: vec![false, false, true] }
+        );
+        assert!(!partitions.note(1, FromPartition { partition: 0, ended: false }, 1, 113));
+        assert!(partitions.note(1, FromPartition { partition: 2, ended: true }, 0, 113));
+        assert_eq!(partitions.of_step(1, vec![]).holds, [true, false, false]);
+        partitions.wait(1, 500);
+        assert!(!partitions.fall_idle(1, timeout, 505) && !partitions.fall_idle(1, None, 900));
+    }
+}
