@@ -3,6 +3,7 @@
 //! A [`Circuit`] is a description. An [`Executor`] steps it, deterministically, in the caller's thread: hand it batches and
 //! the time, and take the changes. A job's driver does that with what real sources bring.
 
+mod batches;
 mod bound;
 pub mod circuit;
 pub mod clock;

@@ -66,7 +66,7 @@ mod tests {
     fn partitions_that_end_or_fall_idle_are_not_waited_for() {
         let mut partitions = Partitions::new([1, 3].into_iter(), 100);
         let timeout = Some(Duration::from_millis(10));
-        assert_eq!(partitions.of_step(0, vec![0]).holds, []);
+        assert!(partitions.of_step(0, vec![0]).holds.is_empty());
         assert!(!partitions.note(1, FromPartition { partition: 2, ended: false }, 5, 105));
         assert!(!partitions.fall_idle(1, timeout, 109));
         assert!(partitions.fall_idle(1, timeout, 112) && !partitions.fall_idle(1, timeout, 112));

@@ -15,7 +15,7 @@ use crate::runtime::executor::Executor;
 /// Where what is looked up comes from.
 pub(in crate::runtime) enum LookupEdge {
     /// The table is kept whole.
-    Whole(Whole),
+    Whole(Box<Whole>),
     /// The table is asked by key.
     Asking(Box<Asking>),
 }
@@ -26,7 +26,7 @@ impl LookupEdge {
     pub fn open(spec: &LookupSpec, runtime: &Handle) -> Result<Self> {
         Ok(match &spec.mode {
             LookupMode::Whole { reload, max_retries } => {
-                LookupEdge::Whole(Whole::open(spec, *reload, *max_retries, runtime))
+                LookupEdge::Whole(Box::new(Whole::open(spec, *reload, *max_retries, runtime)))
             }
             LookupMode::Keyed { cache, max_retries } => {
                 LookupEdge::Asking(Box::new(Asking::open(spec, *cache, *max_retries, runtime)?))
