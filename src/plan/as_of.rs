@@ -93,7 +93,7 @@ impl UserDefinedLogicalNodeCore for TemporalJoin {
         [self.condition.clone(), Expr::Column(self.time.clone())].into_iter().chain(version_time).collect()
     }
 
-    /// All: DataFusion would push a condition into both sides. [`PushIntoTemporalJoin`] sees to those on the left.
+    /// All: DataFusion would push a condition into both sides. The rule `PushIntoTemporalJoin` sees to those on the left.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
         self.schema.fields().iter().map(|f| f.name().clone()).collect()
     }

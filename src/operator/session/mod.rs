@@ -1,7 +1,7 @@
 //! Sessions: windows that last as long as rows keep coming, and end a gap after the last.
 //!
-//! Which session a row belongs to, how sessions grow and merge and when they end is [`sessions`]' part. An aggregate keeps
-//! partial aggregates of each ([`partials`]); the window function by itself keeps the rows.
+//! Which session a row belongs to, how sessions grow and merge and when they end is `sessions.rs`' part. An aggregate keeps
+//! partial aggregates of each (`partials.rs`); the window function by itself keeps the rows.
 
 mod aggregate;
 mod assign;

@@ -76,8 +76,8 @@ fn late_rows_join_what_is_open() {
 #[test]
 fn where_order_is_not_defined_late_rows_join_nothing() {
     let mut all = Watched::with(10, true);
-    assert_eq!(all.add(&[(1, 20, MIN), (1, 12, 25), (1, 16, 25)])[1], NONE);
-    assert_eq!((all.close(29), all.late), (vec![(16, 30)], 1));
+    assert_eq!(all.add(&[(1, 20, MIN), (1, 12, 25), (1, 17, 25)])[1], NONE);
+    assert_eq!((all.close(29), all.late), (vec![(17, 30)], 1));
 }
 
 #[test]

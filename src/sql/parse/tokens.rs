@@ -1,7 +1,7 @@
 //! A script's tokens: reading them, bounding them, and cutting them into statements.
 
 use datafusion_sql::sqlparser::keywords::Keyword;
-use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use super::source::Source;
 use super::words::is_word;
@@ -67,13 +67,18 @@ pub(super) fn tokenize(text: &str, source: &Source) -> Result<Vec<TokenWithSpan>
 fn hint_table(name: Option<&mut TokenWithSpan>, hint: &str) -> Result<(), String> {
     let options = hints::table_options(hint)?;
     match name.map(|n| &mut n.token) {
-        Some(Token::Word(word)) if !hints::is_hinted(&word.value) => {
+        Some(Token::Word(word)) if !hints::is_hinted(&word.value) && !begins_relation(word) => {
             word.value = hints::hinted(&word.value, &options)?;
             word.keyword = Keyword::NoKeyword;
             Ok(())
         }
         _ => Err("a table hint stands right behind the table's name".into()),
     }
+}
+
+/// Whether a word is the clause before a relation and so not its name.
+fn begins_relation(word: &Word) -> bool {
+    word.quote_style.is_none() && matches!(word.keyword, Keyword::FROM | Keyword::JOIN | Keyword::TABLE | Keyword::INTO)
 }
 
 /// A message as it reads behind a place: its first letter small, unless it begins with a word of SQL.

@@ -30,7 +30,7 @@ const WRONG: &[(&str, u64, u64, &str)] = &[
     ("SELECT a FROM t /* x", 1, 21, "unexpected EOF while in a multi-line comment"),
     ("SELECT a::INT FROM t", 1, 9, "found ::"),
     ("SELECT * FROM t /*+ FOO('a'='b') */", 1, 17, "a table takes the hint OPTIONS"),
-    ("SELECT * FROM /*+ OPTIONS('a'='b') */ (SELECT 1)", 1, 15, "expected"),
+    ("SELECT * FROM /*+ OPTIONS('a'='b') */ (SELECT 1)", 1, 15, "stands right behind the table's name"),
     ("SELECT (1) /*+ OPTIONS('a'='b') */", 1, 12, "stands right behind the table's name"),
     ("CREATE TABLE t (a INT, PRIMARY KEY (a))", 1, 39, "NOT ENFORCED"),
     ("CREATE TABLE t (a INT PRIMARY KEY, b INT)", 1, 34, "NOT ENFORCED"),
