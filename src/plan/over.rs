@@ -334,7 +334,8 @@ impl Over<'_> {
             _ => None,
         });
         let held = match spans.max() {
-            Some(ms) => Held::rows("the input").within(ms, "OVER"),
+            // A span before a partition's last row, which itself goes a span behind the watermark.
+            Some(ms) => Held::rows("the input").within(ms.saturating_mul(2), "OVER"),
             None => Held::at_most(rows.max().unwrap_or(1), "row"),
         };
         let held = held.per(self.keys.iter().map(|k| schema.field(*k).name())).ttl(self.ttl);

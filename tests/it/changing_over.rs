@@ -199,7 +199,7 @@ fn spans_of_time_bound_the_state() {
     );
     assert!(
         text.contains(
-            "rows of the input of the last 5 s (OVER) per distinct (k); rows of the input ahead of the watermark"
+            "rows of the input of the last 10 s (OVER) per distinct (k); rows of the input ahead of the watermark"
         ),
         "{text}"
     );

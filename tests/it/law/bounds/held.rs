@@ -81,8 +81,6 @@ fn lives(part: &Held, row: &Row, at: Moment) -> bool {
         // What comes behind the watermark, and is not dropped, waits for its next move; a version, for its key's next.
         Lifetime::Watermark if row.late && (row.given >= at.moved || versions(part)) => false,
         Lifetime::Watermark => row.time.is_some_and(|t| t <= watermark),
-        // OVER lets rows go as rows come: the last span before a partition's last row, which goes a span behind the watermark.
-        Lifetime::Span(millis, "OVER") => row.time.is_some_and(|t| t < watermark.saturating_sub(2 * *millis)),
         Lifetime::Span(millis, _) => row.time.is_some_and(|t| t < watermark.saturating_sub(*millis)),
         // A window closes when the watermark has reached its last millisecond.
         Lifetime::Windows { spec, .. } => match (row.window_end, row.time, spec) {
