@@ -23,6 +23,7 @@ pub mod csv;
 mod fit;
 pub mod json;
 mod leaf;
+pub mod message;
 pub mod parquet;
 pub mod records;
 mod render;
