@@ -2,7 +2,8 @@
 //!
 //! A message is bytes without an end mark; a message's key and value each have a format. Formats know nothing of prefixes in
 //! option keys (`key.`, `value.`): the connector strips them ([`Options::under`]), and puts them before the keys that a format
-//! takes ([`OptionSpec::under`]). A NULL message (a tombstone) is the connector's matter when it is read, and never decoded.
+//! takes ([`OptionSpec::under`]). What a NULL message (a tombstone) means is the connector's matter; a format may be asked what
+//! rows it gives, which are none in all but `raw`.
 //!
 //! Some formats must ask a schema registry before they can go on. They never block: decoding answers [`Decoded::Unprepared`],
 //! the connector awaits [`MessageDecoder::prepare`], and decodes the message again.
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use super::csv::Csv;
 use super::json::Json;
 use super::json::debezium::DebeziumJson;
+use super::raw::Raw;
 use crate::change::ChangeBatch;
 use crate::table::options::nearest;
 use crate::table::{OptionSpec, Options, SinkChangelog, SourceChangelog};
@@ -43,6 +45,14 @@ pub trait MessageDecoder: Send {
     /// # Errors
     /// When the format as such is at its end. A bad message is none: see [`Decoded::Bad`].
     fn decode(&mut self, message: &[u8]) -> Result<Decoded>;
+
+    /// Appends what a NULL message says: nothing, in most formats.
+    ///
+    /// # Errors
+    /// As `decode`.
+    fn decode_null(&mut self) -> Result<Decoded> {
+        Ok(Decoded::Rows(0))
+    }
 
     /// Takes back what the last `decode` has appended; for a message of which another part turned out to be bad.
     ///
@@ -183,7 +193,7 @@ pub trait MessageFormat: Send + Sync + std::fmt::Debug {
     fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn MessageEncoder>>;
 }
 
-const MESSAGE_FORMATS: &[&dyn MessageFormat] = &[&Json, &DebeziumJson { keyed: false }, &Csv];
+const MESSAGE_FORMATS: &[&dyn MessageFormat] = &[&Json, &DebeziumJson { keyed: false }, &Csv, &Raw];
 
 /// The format of messages of that name, for a table that is `keyed`, by a PRIMARY KEY, or not.
 ///

@@ -1,8 +1,8 @@
 //! Formats: bytes to batches and back.
 //!
-//! Two kinds. A [`RecordFormat`] (json, csv) knows records one after another, in files one a line, and would do the same
-//! for messages; a [`FileFormat`] (parquet, arrow) knows whole files. Every record format is a file format too, through
-//! [`records`]. Neither knows where bytes come from or go to: that is the connector's part.
+//! Three kinds. A [`RecordFormat`] (json, csv) knows records one after another, in files one a line; a [`FileFormat`] (parquet,
+//! arrow) knows whole files; a [`MessageFormat`](message::MessageFormat) knows single messages. Every record format is a file
+//! format too, through [`records`], and a format of messages. Neither knows where bytes come from or go to: that is the connector's part.
 //!
 //! All but `debezium-json` are append-only: a change that is no `+I` has no form in them and is refused.
 
@@ -25,9 +25,11 @@ pub mod json;
 mod leaf;
 pub mod message;
 pub mod parquet;
+pub mod raw;
 pub mod records;
 mod render;
 mod text;
+mod typed;
 
 #[cfg(test)]
 mod conformance;

@@ -10,7 +10,7 @@ use crate::change::ChangeBatch;
 use crate::format::Decoder;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
 use crate::format::fit::fit;
-use crate::format::message::collect::MessageColumns;
+use crate::format::message::collect::{MessageColumns, Unread};
 use crate::table::rows_without_columns;
 use crate::{Error, Result};
 
@@ -103,13 +103,13 @@ impl Record {
 
 /// A message is one record, with a line end behind it or not. What is empty is a record of one empty value.
 impl MessageColumns for Record {
-    fn read_message(&mut self, message: &[u8]) -> Result<usize, String> {
+    fn read_message(&mut self, message: &[u8]) -> Result<usize, Unread> {
         self.splitter.restart();
         let mut rest = message.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(message);
         let mut rows = 0;
         if rest.is_empty() {
             self.splitter.empty_record();
-            return self.event(Event::Record).map(|_| 1);
+            return Ok(usize::from(self.event(Event::Record)?));
         }
         while !rest.is_empty() {
             let (taken, event) = self.splitter.step(rest);

@@ -7,7 +7,7 @@ use super::node::RowNode;
 use crate::change::ChangeBatch;
 use crate::format::Decoder;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
-use crate::format::message::collect::MessageColumns;
+use crate::format::message::collect::{MessageColumns, Unread};
 use crate::{Error, Result};
 
 /// How many bytes are looked at together, so that a full batch leaves little that was checked for nothing.
@@ -46,7 +46,7 @@ impl Records for RowNode {
 
 /// A message is one record, over as many lines as it likes; an empty one says nothing.
 impl<R: Records> MessageColumns for R {
-    fn read_message(&mut self, message: &[u8]) -> Result<usize, Reason> {
+    fn read_message(&mut self, message: &[u8]) -> Result<usize, Unread> {
         let text = std::str::from_utf8(message).map_err(|_| "no valid UTF-8")?;
         let mut cursor = Cursor::whole(text);
         cursor.skip_byte_order_mark();
@@ -54,7 +54,7 @@ impl<R: Records> MessageColumns for R {
             return Ok(0);
         }
         let rows = self.read_record(&mut cursor)?;
-        if cursor.peek() == b'\n' { Ok(rows) } else { Err(cursor.unexpected("the end of the message")) }
+        if cursor.peek() == b'\n' { Ok(rows) } else { Err(cursor.unexpected("the end of the message").into()) }
     }
 }
 

@@ -1,16 +1,48 @@
 //! What makes a [`MessageDecoder`] of columns that grow with each message.
 
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 
 use super::{Decoded, MessageDecoder};
 use crate::Result;
 use crate::change::ChangeBatch;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
 
+/// Why a message was not read.
+pub(in crate::format) enum Unread {
+    /// It cannot be.
+    Bad(String),
+    /// It can be once [`MessageColumns::prepare`] is done.
+    Unprepared,
+}
+
+impl From<String> for Unread {
+    fn from(reason: String) -> Self {
+        Unread::Bad(reason)
+    }
+}
+
+impl From<&str> for Unread {
+    fn from(reason: &str) -> Self {
+        Unread::Bad(reason.into())
+    }
+}
+
 /// Columns that grow with each message.
+#[async_trait]
 pub(in crate::format) trait MessageColumns: Columns {
     /// Reads a message and gives how many rows it has appended. After an error the columns may hold a part of them.
-    fn read_message(&mut self, message: &[u8]) -> Result<usize, String>;
+    fn read_message(&mut self, message: &[u8]) -> Result<usize, Unread>;
+
+    /// Reads a NULL message.
+    fn read_null(&mut self) -> Result<usize, Unread> {
+        Ok(0)
+    }
+
+    /// Learns what was missing.
+    async fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Collects rows of messages in columns.
@@ -29,30 +61,45 @@ impl<C: MessageColumns> Collected<C> {
         // What is done about bad messages is the connector's matter.
         Box::new(Self { batches: Batches::new(columns, schema, false), last: 0, ignores_errors })
     }
-}
 
-impl<C: MessageColumns> MessageDecoder for Collected<C> {
-    fn decode(&mut self, message: &[u8]) -> Result<Decoded> {
+    fn read(&mut self, bytes: usize, read: impl FnOnce(&mut C) -> Result<usize, Unread>) -> Result<Decoded> {
         self.last = 0;
-        if message.len() > MAX_RECORD {
-            return Ok(Decoded::Bad(format!("the message is longer than {} MiB", MAX_RECORD >> 20)));
-        }
         if self.batches.is_full() {
             // Columns never outgrow their offsets, even where nobody takes them out.
             self.batches.cut()?;
         }
-        match self.batches.columns.read_message(message) {
+        match read(&mut self.batches.columns) {
             Ok(rows) => {
                 self.batches.rows(rows);
-                self.batches.bytes(message.len());
+                self.batches.bytes(bytes);
                 self.last = rows;
                 Ok(Decoded::Rows(rows))
             }
-            Err(reason) => {
+            Err(Unread::Bad(reason)) => {
                 self.batches.cut()?;
                 Ok(Decoded::Bad(reason))
             }
+            Err(Unread::Unprepared) => Ok(Decoded::Unprepared),
         }
+    }
+}
+
+#[async_trait]
+impl<C: MessageColumns> MessageDecoder for Collected<C> {
+    fn decode(&mut self, message: &[u8]) -> Result<Decoded> {
+        if message.len() > MAX_RECORD {
+            self.last = 0;
+            return Ok(Decoded::Bad(format!("the message is longer than {} MiB", MAX_RECORD >> 20)));
+        }
+        self.read(message.len(), |columns| columns.read_message(message))
+    }
+
+    fn decode_null(&mut self) -> Result<Decoded> {
+        self.read(0, C::read_null)
+    }
+
+    async fn prepare(&mut self) -> Result<()> {
+        self.batches.columns.prepare().await
     }
 
     fn undo(&mut self) -> Result<()> {
