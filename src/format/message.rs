@@ -193,7 +193,21 @@ pub trait MessageFormat: Send + Sync + std::fmt::Debug {
     fn encoder(&self, schema: &SchemaRef, options: &Options) -> Result<Box<dyn MessageEncoder>>;
 }
 
-const MESSAGE_FORMATS: &[&dyn MessageFormat] = &[&Json, &DebeziumJson { keyed: false }, &Csv, &Raw];
+const MESSAGE_FORMATS: &[&dyn MessageFormat] = &[
+    &Json,
+    &DebeziumJson { keyed: false },
+    &Csv,
+    &Raw,
+    #[cfg(feature = "avro")]
+    &super::avro::Avro,
+    #[cfg(feature = "avro")]
+    &super::avro::AvroConfluent,
+    #[cfg(feature = "protobuf")]
+    &super::protobuf::Protobuf,
+];
+
+/// Formats that take a feature of this crate.
+const FEATURES: [(&str, &str); 3] = [("avro", "avro"), ("avro-confluent", "avro"), ("protobuf", "protobuf")];
 
 /// The format of messages of that name, for a table that is `keyed`, by a PRIMARY KEY, or not.
 ///
@@ -206,6 +220,9 @@ pub fn message_format(name: &str, keyed: bool) -> Result<&'static dyn MessageFor
     }
     if let Some(format) = MESSAGE_FORMATS.iter().find(|f| f.name() == name) {
         return Ok(*format);
+    }
+    if let Some((_, feature)) = FEATURES.into_iter().find(|(known, _)| *known == name) {
+        return Err(Error::Option(format!("the format '{name}' takes the feature '{feature}', which is not built in")));
     }
     let names = || MESSAGE_FORMATS.iter().map(|f| f.name());
     Err(Error::Option(match nearest(name, names()) {

@@ -18,6 +18,8 @@ use crate::{Error, Result};
 use json::debezium::DebeziumJson;
 
 pub mod arrow_ipc;
+#[cfg(feature = "avro")]
+pub mod avro;
 mod batches;
 pub mod csv;
 mod fit;
@@ -25,6 +27,8 @@ pub mod json;
 mod leaf;
 pub mod message;
 pub mod parquet;
+#[cfg(feature = "protobuf")]
+pub mod protobuf;
 pub mod raw;
 pub mod records;
 mod render;

@@ -57,9 +57,8 @@ impl Layout {
 
     /// The bytes of a number, the most significant first.
     fn number<const N: usize>(self, message: &[u8]) -> Result<[u8; N], String> {
-        let mut bytes: [u8; N] = message
-            .try_into()
-            .map_err(|_| format!("{} bytes, where the column's type takes {N}", message.len()))?;
+        let mut bytes: [u8; N] =
+            message.try_into().map_err(|_| format!("{} bytes, where the column's type takes {N}", message.len()))?;
         if self.little_endian {
             bytes.reverse();
         }
@@ -221,11 +220,7 @@ impl RawEncoder {
 }
 
 /// A message for each value; NULL for NULL.
-fn each(
-    column: &ArrayRef,
-    out: &mut Messages,
-    mut write: impl FnMut(usize, &mut Vec<u8>) -> Result<()>,
-) -> Result<()> {
+fn each(column: &ArrayRef, out: &mut Messages, mut write: impl FnMut(usize, &mut Vec<u8>) -> Result<()>) -> Result<()> {
     for row in 0..column.len() {
         if column.is_null(row) {
             out.null();

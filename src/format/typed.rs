@@ -23,7 +23,6 @@ pub(super) use nested::{Column, FieldColumn, ListColumn, MapColumn, RowColumn};
 pub(super) enum Value<'a> {
     Boolean(bool),
     Integer(i64),
-    Unsigned(u64),
     Float(f32),
     Double(f64),
     Text(&'a str),
@@ -43,7 +42,7 @@ impl Value<'_> {
     fn kind(&self) -> &'static str {
         match self {
             Value::Boolean(_) => "a truth value",
-            Value::Integer(_) | Value::Unsigned(_) => "a whole number",
+            Value::Integer(_) => "a whole number",
             Value::Float(_) | Value::Double(_) => "a floating-point number",
             Value::Text(_) => "text",
             Value::Bytes(_) => "bytes",
@@ -57,7 +56,6 @@ impl Value<'_> {
     fn mismatch(&self, data_type: &DataType) -> String {
         match (self, data_type) {
             (Value::Integer(n), t) if t.is_integer() => format!("{n} is no {t}"),
-            (Value::Unsigned(n), t) if t.is_integer() => format!("{n} is no {t}"),
             _ => format!("{} cannot be a {data_type}", self.kind()),
         }
     }
@@ -128,7 +126,6 @@ fn via(base: &DataType, data_type: &DataType) -> Result<Box<dyn Leaf>> {
 fn integer(value: Value) -> Option<i64> {
     match value {
         Value::Integer(n) => Some(n),
-        Value::Unsigned(n) => n.try_into().ok(),
         _ => None,
     }
 }

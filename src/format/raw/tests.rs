@@ -94,10 +94,7 @@ fn bad_messages_leave_nothing() {
 
 #[test]
 fn one_column_of_a_plain_type() {
-    let two = Arc::new(Schema::new(vec![
-        Field::new("a", DataType::Utf8, true),
-        Field::new("b", DataType::Utf8, true),
-    ]));
+    let two = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Utf8, true)]));
     assert!(Raw.check(&two, &Options::default()).is_err());
     assert!(Raw.check(&schema(DataType::Date32), &Options::default()).is_err());
     assert!(Raw.check(&schema(DataType::Utf8), &options(&[("raw.endianness", "middle")])).is_err());

@@ -29,7 +29,9 @@ impl FieldColumn {
         let data_type = field.data_type();
         let column = match data_type {
             DataType::Struct(fields) => Column::Row(RowColumn::new(fields)?),
-            DataType::List(item) => Column::List(Box::new(ListColumn { item: Self::new(item)?, ends: Ends::default() })),
+            DataType::List(item) => {
+                Column::List(Box::new(ListColumn { item: Self::new(item)?, ends: Ends::default() }))
+            }
             DataType::Map(entries, ordered) => Column::Map(Box::new(MapColumn::new(entries, *ordered)?)),
             other => Column::Leaf(leaf(other)?),
         };
