@@ -14,14 +14,14 @@ use crate::change::{ChangeBatch, RowKind};
 use crate::table::Options;
 use crate::{Error, Result};
 
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let seed = std::hash::RandomState::new().build_hasher().finish();
     println!("seed {seed}");
     seed
 }
 
-fn field(name: &str, data_type: DataType) -> Field {
+pub(super) fn field(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, true)
 }
 
@@ -34,7 +34,7 @@ fn map_type() -> DataType {
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
-fn schema(with_map: bool) -> SchemaRef {
+pub(super) fn schema(with_map: bool) -> SchemaRef {
     let mut fields = vec![
         Field::new("id", DataType::Int64, false),
         field("b", DataType::Boolean),
@@ -77,7 +77,7 @@ macro_rules! column {
     };
 }
 
-fn rows(schema: &SchemaRef, rows: usize, rng: &mut Xoshiro256PlusPlus) -> RecordBatch {
+pub(super) fn rows(schema: &SchemaRef, rows: usize, rng: &mut Xoshiro256PlusPlus) -> RecordBatch {
     let columns = schema.fields().iter().map(|f| values(f, rows, rng)).collect();
     RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
 }

@@ -233,3 +233,6 @@ pub fn message_format(name: &str, keyed: bool) -> Result<&'static dyn MessageFor
         }
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,13 @@ const MAX_PARTS: usize = 1 << 16;
 /// How records of a schema become rows: the writer's fields in their order, each read into a column of its name or skipped.
 pub(super) struct Plan {
     schema: Schema,
-    root: RowPlan,
+    root: Root,
+}
+
+/// A record, or a union in which some branches are records.
+enum Root {
+    Record(RowPlan),
+    Union(Vec<Option<RowPlan>>),
 }
 
 #[derive(Debug)]
@@ -53,14 +59,28 @@ enum Reading {
 impl Plan {
     /// A plan, unless the schema is of no record or lacks a column that is NOT NULL.
     pub(super) fn new(schema: Schema, columns: &Fields) -> Result<Self, String> {
-        let Type::Record(fields) = schema.get(schema.root) else { return Err("the schema is of no record".into()) };
-        let root = Planner { schema: &schema, parts: 0 }.row(fields, columns)?;
+        let mut planner = Planner { schema: &schema, parts: 0 };
+        let root = match schema.get(schema.root) {
+            Type::Record(fields) => Root::Record(planner.row(fields, columns)?),
+            Type::Union(branches) => {
+                let mut branch = |id: &TypeId| match schema.get(*id) {
+                    Type::Record(fields) => planner.row(fields, columns).map(Some),
+                    _ => Ok(None),
+                };
+                Root::Union(branches.iter().map(&mut branch).collect::<Result<_, _>>()?)
+            }
+            _ => return Err("the schema is of no record".into()),
+        };
         Ok(Self { schema, root })
     }
 
     /// Appends the record that the bytes hold. After an error the columns may hold a part of it.
     pub(super) fn read(&self, row: &mut RowColumn, reader: &mut Reader) -> Result<(), String> {
-        self.root.read(&self.schema, row, reader)
+        let plan = match &self.root {
+            Root::Record(plan) => plan,
+            Root::Union(branches) => reader.branch(branches)?.as_ref().ok_or("no record")?,
+        };
+        plan.read(&self.schema, row, reader)
     }
 }
 
