@@ -33,6 +33,7 @@ pub mod raw;
 pub mod records;
 mod render;
 mod text;
+#[cfg_attr(not(all(feature = "avro", feature = "protobuf")), allow(dead_code, unused_imports))]
 mod typed;
 
 #[cfg(test)]

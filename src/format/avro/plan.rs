@@ -112,7 +112,8 @@ impl Planner<'_> {
         if self.parts > MAX_PARTS {
             return Err("the schema has too many parts".into());
         }
-        Ok(match (self.schema.get(id), column) {
+        let schema = self.schema;
+        Ok(match (schema.get(id), column) {
             (Type::Null, _) => Reading::Null,
             (Type::Union(branches), _) => {
                 Reading::Union(branches.iter().map(|b| self.reading(*b, column)).collect::<Result<_, _>>()?)

@@ -23,6 +23,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
+/// How long an answer may be; a schema stands in it as a text.
+const MAX_ANSWER: usize = 2 * MAX_TEXT;
+
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// Asks one registry, at any of its addresses.
@@ -159,8 +162,8 @@ async fn answer(request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), String
     let mut response: Response = request.send().await.map_err(|e| causes(&e))?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| causes(&e))? {
-        if body.len() + chunk.len() > 2 * MAX_TEXT {
-            return Err(format!("an answer of more than {} MiB", 2 * MAX_TEXT >> 20));
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(format!("an answer of more than {} MiB", MAX_ANSWER >> 20));
         }
         body.extend_from_slice(&chunk);
     }

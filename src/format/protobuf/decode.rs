@@ -1,7 +1,7 @@
 //! Messages to rows.
 
 use indexmap::IndexMap;
-use prost_reflect::Value as Default;
+use prost_reflect::Value as DefaultValue;
 
 use super::plan::{Element, FieldKind, FieldPlan, MessagePlan, Scalar, Symbols, WireKind};
 use super::wire::{Raw, Wire};
@@ -312,20 +312,20 @@ impl Scalar {
 
     fn default_value(&self) -> Result<Value<'_>, String> {
         Ok(match &self.default {
-            Default::Bool(v) => Value::Boolean(*v),
-            Default::I32(v) => Value::Integer((*v).into()),
-            Default::I64(v) => Value::Integer(*v),
-            Default::U32(v) => self.unsigned(*v),
-            Default::U64(v) => Value::Integer(*v as i64),
-            Default::F32(v) => Value::Float(*v),
-            Default::F64(v) => Value::Double(*v),
-            Default::String(v) => Value::Text(v),
-            Default::Bytes(v) => Value::Bytes(v),
-            Default::EnumNumber(n) => match &self.wire {
+            DefaultValue::Bool(v) => Value::Boolean(*v),
+            DefaultValue::I32(v) => Value::Integer((*v).into()),
+            DefaultValue::I64(v) => Value::Integer(*v),
+            DefaultValue::U32(v) => self.unsigned(*v),
+            DefaultValue::U64(v) => Value::Integer(*v as i64),
+            DefaultValue::F32(v) => Value::Float(*v),
+            DefaultValue::F64(v) => Value::Double(*v),
+            DefaultValue::String(v) => Value::Text(v),
+            DefaultValue::Bytes(v) => Value::Bytes(v),
+            DefaultValue::EnumNumber(n) => match &self.wire {
                 WireKind::Enum(symbols) => symbols.value(*n),
                 _ => Value::Integer((*n).into()),
             },
-            Default::Message(_) | Default::List(_) | Default::Map(_) => {
+            DefaultValue::Message(_) | DefaultValue::List(_) | DefaultValue::Map(_) => {
                 return Err("a default that is no single value".into());
             }
         })

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
-use prost_reflect::Value as Default;
+use prost_reflect::Value as DefaultValue;
 
 use super::plan::{Element, FieldKind, FieldPlan, MessagePlan, Scalar, Symbols, WireKind};
 use super::wire::{put_sized, put_tag, put_varint};
@@ -122,7 +122,7 @@ impl Writer {
         }
         match (&scalar.wire, &scalar.default) {
             (WireKind::Text, _) => put_bytes(self.null_text.as_bytes(), out),
-            (WireKind::Enum(_), Default::EnumNumber(n)) => put_varint(i64::from(*n) as u64, out),
+            (WireKind::Enum(_), DefaultValue::EnumNumber(n)) => put_varint(i64::from(*n) as u64, out),
             (WireKind::Double | WireKind::Fixed64 | WireKind::Sfixed64, _) => out.extend_from_slice(&[0; 8]),
             (WireKind::Float | WireKind::Fixed32 | WireKind::Sfixed32, _) => out.extend_from_slice(&[0; 4]),
             _ => out.push(0),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Syntax, Value as Default};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Syntax, Value as DefaultValue};
 
 /// A message whose fields are columns.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(super) struct Scalar {
     /// Whether the column has 32 bits; an unsigned number's highest is then its sign, as in Java.
     pub(super) narrow: bool,
     /// The value of a field that is not there.
-    pub(super) default: Default,
+    pub(super) default: DefaultValue,
 }
 
 /// How a value lies on the wire, and what it means.
@@ -190,14 +190,16 @@ fn element(field: &FieldDescriptor, column: &DataType) -> Result<Element, String
         }
         (kind, column) => return Err(format!("a {kind:?} cannot be a {column}")),
     };
-    let default = if field.is_list() { Default::default_value(&field.kind()) } else { field.default_value() };
+    let default = if field.is_list() { DefaultValue::default_value(&field.kind()) } else { field.default_value() };
     Ok(Element::Scalar(Scalar { wire, narrow: column == &D::Int32, default }))
 }
 
 fn symbols(descriptor: &EnumDescriptor, as_text: bool) -> Arc<Symbols> {
     // Of several names for a number the first counts.
     let mut by_number = HashMap::new();
-    descriptor.values().for_each(|v| drop(by_number.entry(v.number()).or_insert_with(|| v.name().to_owned())));
+    for value in descriptor.values() {
+        by_number.entry(value.number()).or_insert_with(|| value.name().to_owned());
+    }
     Arc::new(Symbols {
         by_number,
         by_name: descriptor.values().map(|v| (v.name().to_owned(), v.number())).collect(),

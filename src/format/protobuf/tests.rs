@@ -32,7 +32,7 @@ fn row(fields: Vec<Field>) -> DataType {
 }
 
 fn part() -> DataType {
-    let within = row(vec![field("name", DataType::Utf8)]);
+    let within = row(vec![field("name", DataType::Utf8), field("sizes", list(DataType::Float64))]);
     row(vec![field("name", DataType::Utf8), field("sizes", list(DataType::Float64)), field("within", within)])
 }
 

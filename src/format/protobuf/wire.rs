@@ -6,7 +6,7 @@ use std::ops::Range;
 const MAX_GROUPS: usize = 100;
 
 /// What a field has on the wire. Bytes are told by their place in the message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Raw {
     Varint(u64),
     Fixed64(u64),
