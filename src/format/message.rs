@@ -15,8 +15,8 @@ use super::csv::Csv;
 use super::json::Json;
 use super::json::debezium::DebeziumJson;
 use super::raw::Raw;
+use super::unknown;
 use crate::change::ChangeBatch;
-use crate::table::options::nearest;
 use crate::table::{OptionSpec, Options, SinkChangelog, SourceChangelog};
 use crate::{Error, Result};
 
@@ -224,14 +224,7 @@ pub fn message_format(name: &str, keyed: bool) -> Result<&'static dyn MessageFor
     if let Some((_, feature)) = FEATURES.into_iter().find(|(known, _)| *known == name) {
         return Err(Error::Option(format!("the format '{name}' takes the feature '{feature}', which is not built in")));
     }
-    let names = || MESSAGE_FORMATS.iter().map(|f| f.name());
-    Err(Error::Option(match nearest(name, names()) {
-        Some(known) => format!("unknown format of messages '{name}'; did you mean '{known}'?"),
-        None => {
-            let all = names().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
-            format!("unknown format of messages '{name}'; known are {all}")
-        }
-    }))
+    Err(unknown(name, "format of messages", MESSAGE_FORMATS.iter().map(|f| f.name()).collect()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `avro` and `avro-confluent`: a message is an Avro record.
+//! `avro` and `avro-confluent`: a message is an Avro record; `avro` has files of them, too.
 //!
 //! `avro` knows one schema, which is derived from the table as Flink derives it. In `avro-confluent` a message begins with the
 //! number of its schema in a registry: reading asks the registry for it and resolves it against the table's columns, by name;
@@ -9,6 +9,8 @@
 //! unit, an enum's symbol into STRING. What the writer does not know is NULL. Values are read here rather than by Arrow's codec,
 //! so that a message that is no record leaves nothing in the columns, and messages of several schemas go into the same ones.
 
+use std::fs::File;
+
 use arrow::datatypes::{Fields, SchemaRef};
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -18,10 +20,12 @@ use super::batches::Columns;
 use super::message::collect::{Collected, MessageColumns, Unread};
 use super::message::{MessageDecoder, MessageEncoder, MessageFormat, Messages};
 use super::typed::RowColumn;
+use super::{FileFormat, FileReader, FileWriter};
 use crate::change::ChangeBatch;
 use crate::table::{OptionKind, OptionSpec, Options};
 use crate::{Error, Result};
 use encode::RecordWriter;
+use file::{AvroReader, AvroWriter, Packing};
 use plan::Plan;
 use read::Reader;
 use registry::Registry;
@@ -29,6 +33,7 @@ use schema::Schema;
 
 mod derive;
 mod encode;
+mod file;
 mod plan;
 mod read;
 mod registry;
@@ -44,6 +49,7 @@ pub struct Avro;
 #[derive(Debug, Clone, Copy)]
 pub struct AvroConfluent;
 
+const CODEC: &str = "avro.codec";
 const ENCODING: &str = "avro.encoding";
 const LEGACY: &str = "avro.timestamp_mapping.legacy";
 const CONFLUENT_LEGACY: &str = "avro-confluent.timestamp_mapping.legacy";
@@ -60,19 +66,61 @@ fn derived(columns: &Fields, legacy: Option<bool>) -> Result<String> {
     derive::table_schema(columns, legacy.unwrap_or(true)).map_err(Error::Unsupported)
 }
 
+impl Avro {
+    fn options() -> [OptionSpec; 2] {
+        [OptionSpec::optional(ENCODING, OptionKind::Text), OptionSpec::optional(LEGACY, OptionKind::Boolean)]
+    }
+
+    fn check(options: &Options) -> Result<()> {
+        match options.get(ENCODING).filter(|e| *e != "binary") {
+            Some(other) => Err(Error::Option(format!("option '{ENCODING}' = '{other}': only 'binary' is supported"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn packing(options: &Options) -> Result<Packing> {
+    let name = options.get(CODEC).unwrap_or("snappy");
+    Packing::named(name)
+        .ok_or_else(|| Error::Option(format!("option '{CODEC}' = '{name}': expected null, deflate or snappy")))
+}
+
+impl FileFormat for Avro {
+    fn name(&self) -> &'static str {
+        "avro"
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        Avro::options().into_iter().chain([OptionSpec::optional(CODEC, OptionKind::Text)]).collect()
+    }
+
+    fn check(&self, options: &Options) -> Result<()> {
+        packing(options)?;
+        Avro::check(options)
+    }
+
+    /// The file's own schema is resolved against the columns.
+    fn reader(&self, file: File, _: &SchemaRef, projection: SchemaRef, _: &Options) -> Result<Box<dyn FileReader>> {
+        Ok(Box::new(AvroReader::new(file, projection)?))
+    }
+
+    fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>> {
+        let text = derived(schema.fields(), options.boolean(LEGACY)?)?;
+        Ok(Box::new(AvroWriter::new(file, &text, schema, packing(options)?)?))
+    }
+}
+
 impl MessageFormat for Avro {
     fn name(&self) -> &'static str {
         "avro"
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        vec![OptionSpec::optional(ENCODING, OptionKind::Text), OptionSpec::optional(LEGACY, OptionKind::Boolean)]
+        Avro::options().into()
     }
 
     fn check(&self, schema: &SchemaRef, options: &Options) -> Result<()> {
-        if let Some(other) = options.get(ENCODING).filter(|e| *e != "binary") {
-            return Err(Error::Option(format!("option '{ENCODING}' = '{other}': only 'binary' is supported")));
-        }
+        Avro::check(options)?;
         derived(schema.fields(), options.boolean(LEGACY)?).map(drop)
     }
 

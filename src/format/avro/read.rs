@@ -25,6 +25,11 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
         match self.rest.split_at_checked(count) {
             Some((taken, rest)) => {

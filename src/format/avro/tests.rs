@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
 use super::*;
 use crate::format::message::Decoded;
 
@@ -66,6 +69,68 @@ fn a_record_of_flink_there_and_back() {
     let mut out = Messages::default();
     Avro.encoder(&table, &Options::default()).unwrap().encode(&batch, &mut out).unwrap();
     assert_eq!(out.get(0).unwrap(), record);
+}
+
+/// The file that the record above is from.
+const FLINKS_FILE: &[u8] = include_bytes!("tests/flink.avro");
+
+fn read_file(bytes: &[u8], table: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let mut reader = FileFormat::reader(&Avro, file, table, Arc::clone(table), &Options::default())?;
+    let mut batches = Vec::new();
+    while let Some(batch) = reader.next()? {
+        batches.push(batch.rows);
+    }
+    assert!(reader.position() <= bytes.len() as u64);
+    Ok(batches)
+}
+
+#[test]
+fn a_file_of_flink() {
+    let (table, record) = written_by_flink();
+    let mut decoder = Avro.decoder(&table, Arc::clone(&table), &Options::default()).unwrap();
+    decoder.decode(&record).unwrap();
+    assert_eq!(read_file(FLINKS_FILE, &table).unwrap(), [decoder.flush().unwrap().unwrap().rows]);
+}
+
+#[test]
+fn damaged_files_are_errors() {
+    let (table, _) = written_by_flink();
+    let r = &mut Xoshiro256PlusPlus::seed_from_u64(crate::format::conformance::seed());
+    let header = FLINKS_FILE.len() - 16 - 90 - 3;
+    for end in 0..FLINKS_FILE.len() {
+        // Without its blocks it is a file without rows.
+        assert!(end == header || read_file(&FLINKS_FILE[..end], &table).is_err(), "{end}");
+    }
+    for _ in 0..2000 {
+        let mut bytes = FLINKS_FILE.to_vec();
+        for _ in 0..r.random_range(1..4) {
+            let at = r.random_range(0..bytes.len());
+            bytes[at] = r.random();
+        }
+        drop(read_file(&bytes, &table));
+    }
+    let mut packed = Vec::new();
+    for codec in ["deflate", "snappy"] {
+        let mut options = Options::default();
+        options.set(CODEC, codec);
+        let rows = read_file(FLINKS_FILE, &table).unwrap().remove(0);
+        let file = tempfile::tempfile().unwrap();
+        let mut writer = FileFormat::writer(&Avro, file, &table, &options).unwrap();
+        writer.write(&ChangeBatch::append(rows.clone())).unwrap();
+        let mut file = writer.finish().unwrap();
+        packed.clear();
+        std::io::Seek::rewind(&mut file).unwrap();
+        file.read_to_end(&mut packed).unwrap();
+        assert_eq!(read_file(&packed, &table).unwrap(), [rows]);
+        for at in packed.len() - 60..packed.len() {
+            let mut bytes = packed.clone();
+            bytes[at] ^= 1 << r.random_range(0..8);
+            assert!(read_file(&bytes, &table).is_err() || codec == "deflate", "{codec}, {at}");
+        }
+    }
 }
 
 #[test]
