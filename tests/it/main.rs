@@ -17,6 +17,8 @@ mod lookup;
 mod nexmark;
 mod pages;
 mod patterns;
+#[cfg(feature = "avro")]
+mod registry;
 mod rooms;
 mod scripts;
 mod table_options;
