@@ -43,7 +43,7 @@ impl Engine {
         }
         let Some(last) = prepared.last else { return Ok(None) };
         let circuit = self.session.compile(prepared.inserts, &last)?;
-        Ok(Some(self.start(circuit)?.0))
+        Ok(Some(self.start(circuit, script)?.0))
     }
 
     fn run_statement(
@@ -72,7 +72,7 @@ impl Engine {
             Outcome::Query(query) => {
                 let circuit = self.session.compile(Outcome::Query(query).queries()?, &statement)?;
                 heed(self, Progress::Done(circuit.warnings.clone()))?;
-                let (job, mut results) = self.start(circuit)?;
+                let (job, mut results) = self.start(circuit, &statement.text)?;
                 let results = results.pop().ok_or_else(|| Error::internal("a query without results"))?;
                 heed(self, Progress::Query(Box::new(job), results))
             }

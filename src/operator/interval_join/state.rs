@@ -21,7 +21,7 @@ impl IntervalJoin {
         let mut tables = vec![self.reached.freeze()?];
         for (side, name) in self.sides.iter().zip(NAMES) {
             let placement = Placement::Key(side.kept_keys.clone());
-            tables.push(StateTable { name, placement, rows: side.frozen()? });
+            tables.push(StateTable { name: name.into(), placement, rows: side.frozen()? });
         }
         Ok(tables)
     }
