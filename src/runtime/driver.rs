@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, ToCommit, has_ended};
+use super::checkpoint::{
+    Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed,
+};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};
@@ -15,6 +17,9 @@ use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
 use super::partitions::Partitions;
 use super::port::{Arrival, Port, Resume, Told};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::{SinkRecovery, SourceBatch};
 use crate::{Error, Result};
@@ -107,6 +112,19 @@ pub(super) struct Driver {
     /// How the partitions of sources stand.
     pub partitions: Partitions,
     pub coordinator: Coordinator,
+    /// Ends the search for orders from other processes with the driver.
+    pub orders: Option<AbortOnDrop>,
+    /// Where it tells from which checkpoint it goes on, or that there is none.
+    pub resumed: watch::Sender<Option<Option<Resumed>>>,
+}
+
+/// A task that ends with its owner.
+pub(super) struct AbortOnDrop(pub JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What the sources and look-ups had ready.
@@ -190,8 +208,11 @@ impl Driver {
             }));
             let restored = restored.unwrap_or_else(|panic| Err(Error::panic("restoring", panic.as_ref())));
             let restored = restored.map_err(|e| checkpoint.unusable(e))?;
-            log::info!("job '{}' goes on from checkpoint {}", checkpoint.manifest.job, checkpoint.manifest.id);
-            restored.report.iter().for_each(|line| log::info!("{line}"));
+            let Restored { report, .. } = &restored;
+            let told = Resumed { checkpoint: checkpoint.manifest.id, ended, report: report.clone() };
+            log::info!("job '{}' goes on from checkpoint {}", checkpoint.manifest.job, told.checkpoint);
+            report.iter().for_each(|line| log::info!("{line}"));
+            self.resumed.send_replace(Some(Some(told)));
             for (resume, (positions, ended)) in resumes.iter_mut().zip(restored.positions.iter().zip(&restored.ended)) {
                 *resume = Resume { seek: positions.seek(), skip: positions.skip(), ended: *ended };
             }
@@ -201,6 +222,7 @@ impl Driver {
             self.coordinator.positions = restored.positions;
             recoveries = restored.recoveries;
         }
+        self.resumed.send_if_modified(|told| told.is_none().then(|| *told = Some(None)).is_some());
         if self.coordinator.is_on() {
             for (sink, (outlet, mut recovery)) in self.outlets.iter_mut().zip(recoveries).enumerate() {
                 recovery.id = self.coordinator.sink_name(sink);
@@ -209,6 +231,14 @@ impl Driver {
         } else if recoveries.iter().any(|r| !r.prepared.is_empty()) {
             let message = "the checkpoint holds output that is still to be committed: set execution.checkpointing.dir";
             return Err(Error::Option(message.into()));
+        }
+        if let (Some(store), false) = (self.coordinator.store(), ended) {
+            let (control, driver) = (Arc::clone(&self.control), std::thread::current());
+            let hand_over = Arc::new(move |request| {
+                control.request(request);
+                driver.unpark();
+            });
+            self.orders = Some(AbortOnDrop(self.coordinator.spawn(heed(store.clone(), hand_over))));
         }
         if !ended {
             self.ports.iter_mut().zip(resumes).try_for_each(|(port, resume)| port.begin(resume))?;

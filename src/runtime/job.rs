@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request};
+use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request, Resumed};
 use super::circuit::{Circuit, NodeKind, SinkSpec, SourceSpec};
 use super::driver::{Control, Driver, JobEnd};
 use super::executor::Executor;
@@ -61,6 +61,8 @@ pub struct Job {
     driver: Thread,
     end: watch::Receiver<Option<Result<JobEnd>>>,
     metrics: Arc<Metrics>,
+    resumed: watch::Receiver<Option<Option<Resumed>>>,
+    takes_checkpoints: bool,
     _keep: Option<Arc<dyn Keep>>,
 }
 
@@ -120,7 +122,11 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
     let idle_timeouts = circuit.sources.iter().map(idle_timeout).collect::<Result<_>>()?;
     let control = Arc::new(Control::default());
     let (ended, end) = watch::channel(None);
+    let takes_checkpoints = options.checkpoints.dir.is_some();
+    let (told, resumed) = watch::channel(None);
     let driver = Driver {
+        resumed: told,
+        orders: None,
         executor,
         last_rows: Vec::new(),
         partitions: Partitions::default(),
@@ -141,7 +147,8 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
             ended.send_replace(Some(outcome.unwrap_or_else(|p| Err(Error::panic("the driver", p.as_ref())))));
         })
         .map_err(|e| Error::io("starting the driver's thread", e))?;
-    Ok((Job { control, driver: thread.thread().clone(), end, metrics, _keep: options.keep }, results))
+    let driver = thread.thread().clone();
+    Ok((Job { control, driver, end, metrics, resumed, takes_checkpoints, _keep: options.keep }, results))
 }
 
 fn open_outlets(circuit: &Circuit, results: &mut Vec<Results>, runtime: &Handle) -> Result<Vec<Outlet>> {
@@ -179,6 +186,26 @@ impl Job {
     pub fn stop(&self) {
         self.control.drain();
         self.driver.unpark();
+    }
+
+    /// From which checkpoint it goes on, and what becomes of the state there; `None` where it begins anew. Waits until that is
+    /// decided.
+    ///
+    /// # Errors
+    /// When it cannot go on from the checkpoints that are there.
+    pub async fn resumed(&self) -> Result<Option<Resumed>> {
+        let mut resumed = self.resumed.clone();
+        let told = resumed.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        match told {
+            Some(told) => Ok(told),
+            // The driver has ended before it could say.
+            None => self.wait().await.map(|_| None),
+        }
+    }
+
+    /// Whether it takes checkpoints: whether `execution.checkpointing.dir` was set when it was started.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.takes_checkpoints
     }
 
     /// Takes a last checkpoint and ends: open windows stay open, and started again the job goes on where it was. Without

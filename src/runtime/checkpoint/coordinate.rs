@@ -231,6 +231,17 @@ impl Coordinator {
         Checkpoint::load(&folder(address, job)?, id).await
     }
 
+    /// Runs something beside the job.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
+        self.runtime.spawn(task)
+    }
+
+    /// The job's folder.
+    pub fn store(&self) -> Option<&CheckpointStore> {
+        self.store.as_ref()
+    }
+
     /// Whether sinks are to hold back what they write until a checkpoint covers it.
     pub fn is_on(&self) -> bool {
         self.store.is_some()
@@ -298,8 +309,7 @@ impl Coordinator {
             options: self.options.clone(),
         };
         let (timeout, driver) = (self.options.timeout, self.driver.clone());
-        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
-        self.runtime.spawn(async move {
+        self.spawn(async move {
             let outcome = task.run(prepared, timeout).await;
             let _ = sender.send(outcome);
             driver.unpark();
