@@ -68,6 +68,22 @@ pub struct SplitPosition {
     pub offset: String,
 }
 
+impl SplitPosition {
+    /// For a source of one split: how many rows or events were given.
+    pub fn count(number: u64) -> Self {
+        Self { split: "0".into(), offset: number.to_string() }
+    }
+
+    /// The offset as a number.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn number(&self) -> Result<u64> {
+        let wrong = |_| crate::Error::Option(format!("split '{}': '{}' is no position", self.split, self.offset));
+        self.offset.parse().map_err(wrong)
+    }
+}
+
 /// Hears of checkpoints that have become durable, for sources that tell others how far they are.
 pub trait PositionListener: Send + Sync {
     /// What has been read before these positions will not be asked for again.

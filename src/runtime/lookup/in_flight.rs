@@ -6,10 +6,8 @@ use std::sync::Arc;
 use super::{LookupInput, Probes};
 use crate::change::{ChangeBatch, Watermark};
 use crate::operator::lookup_join::{Answer, LookupTable};
+use crate::runtime::circuit::REQUEST_ROWS;
 use crate::{Error, Result};
-
-/// How many rows are asked for together at most.
-const PROBE_ROWS: usize = 1024;
 
 /// The probes of one look-up that are out, in the order in which they left.
 #[derive(Debug, Default)]
@@ -44,6 +42,18 @@ pub struct LookupWork {
     pub table: Option<Arc<LookupTable>>,
     /// Probes that come back, each with its answer.
     pub answered: Vec<(ChangeBatch, Answer)>,
+}
+
+impl InFlightState {
+    /// From what was out, each with the watermark behind it, and the watermark behind all.
+    pub fn of(out: impl Iterator<Item = (ChangeBatch, Watermark)>, latest: Watermark) -> Self {
+        Self { table: None, out: out.map(|(rows, behind)| Out { rows, behind }).collect(), latest }
+    }
+
+    /// What [`InFlightState::of`] takes.
+    pub fn parts(&self) -> (impl Iterator<Item = (ChangeBatch, Watermark)>, Watermark) {
+        (self.out.iter().map(|out| (out.rows.clone(), out.behind)), self.latest)
+    }
 }
 
 impl LookupWork {
@@ -89,7 +99,7 @@ impl InFlight {
         for batch in batches {
             let mut from = 0;
             while from < batch.num_rows() {
-                let length = PROBE_ROWS.min(batch.num_rows() - from);
+                let length = REQUEST_ROWS.min(batch.num_rows() - from);
                 // Behind each but the last the watermark is what it was: only then is it known that no row is before it.
                 self.state.out.push_back(Out { rows: batch.slice(from, length), behind: self.state.latest });
                 self.rows += length;
