@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream::arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+use millstream::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use millstream::arrow::datatypes::SchemaRef;
 use millstream::change::ChangeBatch;
 use millstream::format::message::{Decoded, MessageDecoder, Messages, message_format};
