@@ -29,8 +29,11 @@ fn encode(column: ArrayRef, pairs: &[(&str, &str)]) -> Result<Messages> {
 fn decode(data_type: DataType, messages: &[Option<&[u8]>], pairs: &[(&str, &str)]) -> (Vec<Decoded>, ArrayRef) {
     let schema = schema(data_type);
     let mut decoder = Raw.decoder(&schema, Arc::clone(&schema), &options(pairs)).unwrap();
-    let outcomes = messages.iter().map(|m| m.map_or_else(|| decoder.decode_null(), |m| decoder.decode(m)).unwrap());
-    let outcomes = outcomes.collect();
+    let mut decode = |message: &Option<&[u8]>| match message {
+        Some(message) => decoder.decode(message).unwrap(),
+        None => decoder.decode_null().unwrap(),
+    };
+    let outcomes = messages.iter().map(&mut decode).collect();
     (outcomes, Arc::clone(decoder.flush().unwrap().unwrap().rows.column(0)))
 }
 

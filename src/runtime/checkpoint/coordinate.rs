@@ -217,14 +217,12 @@ impl Coordinator {
         let wrong =
             || Error::Option(format!("'{path}' is no checkpoint's folder: it should end in JOB/chk-NUMBER or in JOB"));
         let (rest, last) = path.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
-        let folder = |address: &str, job: &str| {
-            CheckpointOptions { job: job.into(), ..self.options.clone() }.open(address)
-        };
+        let folder =
+            |address: &str, job: &str| CheckpointOptions { job: job.into(), ..self.options.clone() }.open(address);
         let Some(number) = last.strip_prefix("chk-") else {
-            return load_newest(&folder(rest, last)?).await?.ok_or_else(|| Error::Checkpoint {
-                place: path.into(),
-                reason: "there is no checkpoint".into(),
-            });
+            return load_newest(&folder(rest, last)?)
+                .await?
+                .ok_or_else(|| Error::Checkpoint { place: path.into(), reason: "there is no checkpoint".into() });
         };
         let id = number.parse().map_err(|_| wrong())?;
         let (address, job) = rest.rsplit_once('/').ok_or_else(wrong)?;
@@ -491,7 +489,9 @@ impl Task {
         let mut all = std::mem::take(&mut self.earlier);
         let gathered = tokio::time::timeout_at(deadline, gather(self.id, prepared, &mut all));
         let result = match gathered.await {
-            Ok(Ok(())) => tokio::time::timeout_at(deadline, self.write(&mut writer, all.clone())).await.unwrap_or_else(late),
+            Ok(Ok(())) => {
+                tokio::time::timeout_at(deadline, self.write(&mut writer, all.clone())).await.unwrap_or_else(late)
+            }
             Ok(Err(e)) => Err(e),
             Err(elapsed) => late(elapsed),
         };

@@ -88,7 +88,10 @@ impl Restored {
             }
         }
         let lookups = circuit.lookups.iter().enumerate().map(|(lookup, _)| {
-            let at = circuit.nodes.iter().position(|n| matches!(n.kind, crate::runtime::circuit::NodeKind::Lookup(i) if i == lookup));
+            let at = circuit
+                .nodes
+                .iter()
+                .position(|n| matches!(n.kind, crate::runtime::circuit::NodeKind::Lookup(i) if i == lookup));
             at.and_then(|node| in_flight.remove(&node)).unwrap_or_default()
         });
         let lookups = lookups.collect();

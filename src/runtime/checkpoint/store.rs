@@ -123,7 +123,8 @@ impl CheckpointStore {
 
     /// The paths below the job's folder, and their lengths.
     async fn objects(&self) -> Result<BTreeMap<String, u64>> {
-        let listed: Vec<_> = self.store.list(Some(&self.root)).try_collect().await.map_err(|e| self.failed("listing", e))?;
+        let listed: Vec<_> =
+            self.store.list(Some(&self.root)).try_collect().await.map_err(|e| self.failed("listing", e))?;
         let below = |object: object_store::ObjectMeta| {
             let mut parts = object.location.prefix_match(&self.root)?.map(|p| p.as_ref().to_string());
             let first = parts.next()?;
