@@ -160,7 +160,7 @@ fn as_the_library_has_it() {
     let written = encode(&rows, &shop());
     for (i, one) in all.iter().enumerate() {
         let mut again = DynamicMessage::decode(message.clone(), written.get(i).unwrap()).unwrap();
-        let mut one = one.clone();
+        let mut one = DynamicMessage::decode(message.clone(), one.encode_to_vec().as_slice()).unwrap();
         // Syntax proto3 does not tell a default from nothing, where it is no message; so it is read, and then written.
         let maybe = message.get_field_by_name("maybe").unwrap();
         if one.get_field(&maybe).as_i32() == Some(0) {
@@ -171,7 +171,8 @@ fn as_the_library_has_it() {
             assert_eq!(again.get_field_by_name("left").unwrap().as_str(), Some(""));
             again.clear_field_by_name("left");
         }
-        assert_eq!(again, one, "message {i}");
+        // (To print one, the library would go through its recursive type without end.)
+        assert!(again == one, "message {i}");
     }
     assert_eq!(encode(&rows.slice(100, 50), &shop()).get(49), written.get(149));
 }
