@@ -7,9 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::checkpoint::{
-    Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed,
-};
+use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};

@@ -22,10 +22,10 @@ mod port;
 mod worker;
 
 pub use bound::{Bound, Count, Held, Lifetime};
+pub use checkpoint::{CheckpointOptions, Durable, Resumed};
 pub use circuit::Circuit;
 pub use driver::JobEnd;
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput, StepPartitions};
 pub use job::{Job, JobOptions, Results, start};
 pub use lookup::{LookupInput, Probes};
-pub use checkpoint::{CheckpointOptions, Durable, Resumed};
 pub use metrics::{CheckpointMetrics, Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};
