@@ -3,6 +3,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::expressions::Column;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::*;
 use crate::operator::{OperatorFactory, StepTime};
@@ -24,9 +26,16 @@ fn rows(rows: &[(&str, i64, i64)]) -> RecordBatch {
 
 /// `A B* C`: B is more than the row of A, C is less. Of each match A and C come out, and how many there were before it.
 fn plan(within: Option<i64>) -> MatchRecognize {
+    plan_with(within, 0)
+}
+
+/// The same, but B and C are held against the row of A less something.
+fn plan_with(within: Option<i64>, less: i64) -> MatchRecognize {
     let repeat = Pattern::Repeat { inner: Box::new(Pattern::Variable(1)), min: 0, max: None, greedy: true };
     let pattern = Pattern::Concat(vec![Pattern::Variable(0), repeat, Pattern::Variable(2)]);
     let a = Box::new(Term::Register { at: 0, absent: Scalar::Null });
+    let less = Box::new(Term::Constant(Scalar::Int(less)));
+    let a = Box::new(Term::Arithmetic(Arithmetic::Minus, Number::Int(64), a, less));
     let than_a = |compare| Condition::Term(Term::Compare(compare, Box::new(Term::Cell(0)), a.clone()));
     let program = Program {
         cells: vec![1],
@@ -178,4 +187,57 @@ fn partitions_that_are_idle_are_forgotten() {
     assert_eq!(operator.stats().state_rows, 2000);
     let bytes = operator.stats().state_bytes;
     assert!(bytes < 8_000_000, "{bytes}");
+}
+
+/// What `plan_with` finds in the rows of one partition, a row a millisecond, by trying each.
+fn tried(values: &[i64], within: usize, less: i64, skip: &Skip) -> Vec<(i64, i64)> {
+    let (mut found, mut start) = (Vec::new(), 0);
+    while start < values.len() {
+        let than = values[start] - less;
+        let mut rows = values.iter().enumerate().skip(start + 1).take(within - 1);
+        let end = rows.find(|(_, value)| **value <= than).filter(|(_, value)| **value < than);
+        found.extend(end.map(|(_, value)| (values[start], *value)));
+        start = match (end, skip) {
+            (Some((at, _)), Skip::PastLastRow) => at + 1,
+            _ => start + 1,
+        };
+    }
+    found
+}
+
+#[test]
+fn hot_keys_are_matched_as_by_trying_each_row() {
+    for seed in 0..60u64 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let (less, within) = (rng.random_range(0..60), rng.random_range(2..700));
+        let (mut course, noise) = (0, [0, 0, 5, 70][rng.random_range(0..4)]);
+        let values: Vec<i64> = (0..2000)
+            .map(|row| {
+                course += match seed % 5 {
+                    0 => 1,
+                    1 => -1,
+                    2 => [1, -1][row / 400 % 2],
+                    3 => rng.random_range(-3..=3),
+                    _ => [1, -99][usize::from(row % 100 == 99)],
+                };
+                course + if rng.random_range(0..50) == 0 { rng.random_range(-noise..=noise) } else { 0 }
+            })
+            .collect();
+        let skip = if rng.random_bool(0.5) { Skip::PastLastRow } else { Skip::ToNextRow };
+        let mut plan = plan_with(Some(within as i64), less);
+        plan.skip = skip.clone();
+        let mut operator = plan.build().unwrap();
+        let mut found = Vec::new();
+        let mut from = 0;
+        while from < values.len() {
+            let until = (from + rng.random_range(1..900)).min(values.len());
+            let rows: Vec<(&str, i64, i64)> = (from..until).map(|row| ("a", values[row], row as i64)).collect();
+            found.extend(step(&mut *operator, append(&rows), until as i64 - 1));
+            assert!(operator.stats().state_rows <= within as u64, "seed {seed}: {:?}", operator.stats());
+            from = until;
+        }
+        found.extend(step(&mut *operator, None, i64::MAX));
+        let found: Vec<(i64, i64)> = found.into_iter().map(|(_, a, c, _)| (a, c)).collect();
+        assert_eq!(found, tried(&values, within, less, &skip), "seed {seed}: less {less}, within {within}");
+    }
 }

@@ -19,6 +19,7 @@ use super::super::case::cases;
 use super::super::exec::{Schedule, run};
 use super::matcher::{Match, Query, Skip, matches};
 use super::pattern::{Bound, Condition, NAMES, Pattern, Row, Value};
+use super::trend;
 
 /// A query and the rows of its table.
 #[derive(Clone)]
@@ -130,6 +131,24 @@ impl Case {
         });
         let rows = rows.collect();
         Self { query, all_rows: false, partitioned: true, delay: 1000, rows, seed }
+    }
+
+    /// Many rows whose values have a course, with conditions that hold them against the first row.
+    fn trend(seed: u64) -> Self {
+        let mut case = Self::long(seed);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ (3 << 40));
+        if rng.random_bool(0.6) {
+            let many = Pattern::Repeat(Box::new(Pattern::Variable(1)), 0, None, true);
+            case.query.pattern = Pattern::Concat(vec![Pattern::Variable(0), many, Pattern::Variable(2)]);
+            case.query.flink = true;
+        }
+        let mut variables = Vec::new();
+        case.query.pattern.variables(&mut variables);
+        let known = trend::conditions(&mut rng).into_iter().enumerate();
+        case.query.conditions = known.map(|(v, c)| c.filter(|_| variables.contains(&v))).collect();
+        let values = trend::values(&mut rng, case.rows.len());
+        case.rows.iter_mut().zip(values).for_each(|((_, row), p)| row.p = p);
+        case
     }
 
     fn measures(&self) -> String {
@@ -360,12 +379,12 @@ pub fn prove(name: &str, flink: bool) {
     assert!(all < 100 || (told > all / 2 && matched > all / 5), "{told} of {all} are told, {matched} have matches");
 }
 
-/// Proves the laws for random cases with many rows.
-pub fn prove_long(name: &str) {
+/// Proves the laws for random cases with many rows; `trends`: with values that have a course.
+pub fn prove_long(name: &str, trends: bool) {
     let first: u64 = std::env::var("MILLSTREAM_SEED").ok().and_then(|c| c.parse().ok()).unwrap_or(1);
     let mut told = 0;
     for seed in first..first + cases() {
-        let case = Case::long(seed);
+        let case = if trends { Case::trend(seed) } else { Case::long(seed) };
         if let Some(failure) = case.failure() {
             let (case, failure) = case.shrunk(failure);
             panic!("seed {seed} of '{name}'\n{}\n{:?}\n{failure}", case.sql(), case.rows);
