@@ -100,6 +100,54 @@ fn rows_before_and_sets_of_variables() {
 }
 
 #[test]
+fn rows_behind() {
+    // Of the rows of the match and of those behind it; behind the last row of all there is none.
+    let peaks =
+        "ORDER BY ts MEASURES A.v AS a, B.v AS b, NEXT(B.v) AS n, NEXT(A.v, 3) AS m AFTER MATCH SKIP PAST LAST ROW
+        PATTERN (A B) DEFINE B AS v > PREV(v) AND v > NEXT(v)";
+    assert_eq!(answer(peaks, &[1, 5, 4, 3, 6, 2]), ["+I[1, 5, 4, 3]", "+I[3, 6, 2, NULL]"]);
+    let last = "ORDER BY ts MEASURES FIRST(v) AS f, LAST(v) AS l, NEXT(FIRST(v), 2) AS n AFTER MATCH SKIP PAST LAST ROW
+        PATTERN (A+) DEFINE A AS NEXT(v) > v OR NEXT(v) IS NULL";
+    assert_eq!(answer(last, &[1, 2, 3, 2, 4]), ["+I[1, 2, 3]", "+I[2, 4, NULL]"]);
+    // Of another variable's rows, and computed.
+    let others = "ORDER BY ts MEASURES B.v AS b AFTER MATCH SKIP PAST LAST ROW
+        PATTERN (A+ B) DEFINE A AS v < 5, B AS v = NEXT(FIRST(A.v + 1)) AND v > NEXT(LAST(A.v, 1), 2) - 1";
+    assert_eq!(answer(others, &[1, 4, 2, 5, 1, 6, 7]), ["+I[5]"]);
+    // The variable of a row is known as far as the match is seen.
+    let names = "PARTITION BY k ORDER BY ts MEASURES PREV(CLASSIFIER()) AS c, FINAL COUNT(v) AS running,
+        FINAL LAST(v) AS last, NEXT(v) AS b, NEXT(FIRST(CLASSIFIER())) AS n ALL ROWS PER MATCH
+        AFTER MATCH SKIP PAST LAST ROW PATTERN (A B) DEFINE B AS CLASSIFIER() = 'B' AND PREV(CLASSIFIER()) = 'A'";
+    let row = |s: i64, rest: &str| format!("+I[a, 1970-01-01T00:00:0{s}, {rest}]");
+    assert_eq!(answer(names, &[1, 2, 3]), [row(1, "NULL, 2, 2, 2, NULL, 1"), row(2, "A, 2, 2, 3, B, 2")]);
+}
+
+#[test]
+fn the_time_of_a_match_is_a_time_attribute_where_the_end_tells_nothing() {
+    let windows = |clauses: &str| {
+        let mut engine = engine();
+        let view = format!(
+            "CREATE VIEW m AS SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES MATCH_ROWTIME() AS mt {clauses})"
+        );
+        engine.execute(&view).unwrap();
+        let query = "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE m, DESCRIPTOR(mt), INTERVAL '1' SECOND)) \
+                     GROUP BY window_start, window_end";
+        engine.explain(query).map_err(|e| e.to_string())
+    };
+    let timed = [
+        "PATTERN (A B* C) DEFINE B AS v > 1",
+        "PATTERN (A B+) WITHIN INTERVAL '5' SECOND DEFINE B AS v > 1",
+        "PATTERN (PERMUTE(A, B) | C D) DEFINE B AS v > PREV(v)",
+    ];
+    timed.iter().for_each(|clauses| drop(windows(clauses).unwrap_or_else(|e| panic!("{clauses}: {e}"))));
+    for clauses in
+        ["PATTERN (A B+) DEFINE B AS v > 1", "PATTERN (A B) WITHIN INTERVAL '5' SECOND DEFINE B AS v > NEXT(v)"]
+    {
+        let error = windows(clauses).unwrap_err();
+        assert!(error.contains("time attribute"), "{clauses}: {error}");
+    }
+}
+
+#[test]
 fn functions_that_single_values_do_not_tell() {
     // Texts, distinct values, functions that may fail: over columns of a row.
     let clauses =
@@ -142,6 +190,16 @@ fn explain_says_what_bounds_the_rows_that_are_held() {
         bound(&clauses("A B)", "MATCH_NUMBER()")),
         format!("at most 2 rows per distinct (k); one count per distinct (k){ahead}")
     );
+    assert_eq!(
+        bound(&clauses("A B* C) WITHIN INTERVAL '5' SECOND", "NEXT(A.v, 2)")),
+        format!(
+            "rows of the input of 5 s (WITHIN) before the last 2 rows per distinct (k); at most 2 later rows per distinct (k){ahead}"
+        )
+    );
+    assert_eq!(
+        bound(&clauses("A B)", "NEXT(A.v)")),
+        format!("at most 2 rows per distinct (k); one later row per distinct (k){ahead}")
+    );
     let unordered = "ORDER BY p MEASURES A.v AS m PATTERN (A B) DEFINE B AS v > 1";
     assert_eq!(bound(unordered), "at most 2 rows");
 }
@@ -158,7 +216,10 @@ fn errors_have_a_place() {
     };
     refused(&defined("A.v", "B.nope > 1"), "line 4", "nope");
     refused(&defined("LAST(A.v + B.v)", "v > 1"), "line 2", "must be of one variable");
-    refused(&defined("NEXT(A.v)", "v > 1"), "line 2", "NEXT is not supported");
+    refused(&defined("NEXT(PREV(A.v))", "v > 1"), "line 2", "PREV has no place in NEXT");
+    refused(&defined("NEXT(A.v, A.v)", "v > 1"), "line 2", "NEXT takes a whole number of rows");
+    refused(&defined("A.v", "NEXT(SUM(A.v)) > 1"), "line 4", "SUM has no place in NEXT");
+    refused(&defined("A.v", "NEXT(1) > 1"), "line 4", "NEXT are of an expression with a column");
     refused(&defined("A.v", "FINAL LAST(A.v) > 1"), "line 4", "FINAL has no place in DEFINE");
     refused(&defined("LAST(A.v, -1)", "v > 1"), "line 2", "a whole number of rows");
     refused(&defined("A.v", "v IN (SELECT v FROM t)"), "line 4", "subqueries have no place");

@@ -110,13 +110,13 @@ fn value(arg: &FunctionArg) -> Option<&SqlExpr> {
 struct Steps {
     end: End,
     offset: u64,
-    before: u64,
+    shift: i64,
     whole: bool,
 }
 
 impl Reads<'_, '_> {
     fn steps(&self) -> Steps {
-        Steps { end: End::Last, offset: 0, before: 0, whole: self.place == Where::OneRow }
+        Steps { end: End::Last, offset: 0, shift: 0, whole: self.place == Where::OneRow }
     }
 
     fn read(&mut self, expr: &mut SqlExpr) -> DfResult<()> {
@@ -161,12 +161,14 @@ impl Reads<'_, '_> {
                     function.name = ObjectName::from(vec![Ident::with_span(span, "PROCTIME")]);
                 }
             }
-            _ if self.scope.context.context_provider().get_aggregate_meta(&name.to_ascii_lowercase()).is_some() => {
-                *expr = self.aggregate(function, steps.whole)?;
-            }
+            _ if self.is_aggregate(&name) => *expr = self.aggregate(function, steps.whole)?,
             _ => {}
         }
         Ok(())
+    }
+
+    fn is_aggregate(&self, function: &str) -> bool {
+        self.scope.context.context_provider().get_aggregate_meta(&function.to_ascii_lowercase()).is_some()
     }
 
     fn replace(&mut self, read: Expr, span: datafusion_sql::sqlparser::tokenizer::Span) -> SqlExpr {
@@ -200,12 +202,8 @@ impl Reads<'_, '_> {
             "__RUNNING" => steps.whole = self.place == Where::OneRow,
             "FIRST" => (steps.end, steps.offset) = (End::First, number.unwrap_or(0)),
             "LAST" => (steps.end, steps.offset) = (End::Last, number.unwrap_or(0)),
-            "PREV" => steps.before += number.unwrap_or(1),
-            _ => {
-                return Err(wrong(
-                    "NEXT is not supported: it reads rows that have not come yet; PREV reads those before",
-                ));
-            }
+            "PREV" => steps.shift = -(number.unwrap_or(1) as i64),
+            _ => steps.shift = number.unwrap_or(1) as i64,
         }
         if let SqlExpr::Function(nested) = inner
             && let Some((nested_name, _)) = call(nested)
@@ -214,8 +212,10 @@ impl Reads<'_, '_> {
             let marks = name.starts_with("__");
             match (name.as_str(), nested_name.as_str()) {
                 (_, _) if navigates && marks => return self.navigation(nested, steps),
-                ("PREV", "FIRST" | "LAST") => return self.navigation(nested, steps),
-                _ if navigates => return Err(wrong(&format!("{nested_name} has no place in {name}"))),
+                ("PREV" | "NEXT", "FIRST" | "LAST") => return self.navigation(nested, steps),
+                _ if navigates || (!marks && self.is_aggregate(&nested_name)) => {
+                    return Err(wrong(&format!("{nested_name} has no place in {name}")));
+                }
                 _ => {}
             }
         }
@@ -235,7 +235,7 @@ impl Reads<'_, '_> {
             if name == "CLASSIFIER" && args.is_empty() {
                 return Ok(self.replace(classifier(navigation(Variables::All, steps)), span));
             }
-            if self.scope.context.context_provider().get_aggregate_meta(&name.to_ascii_lowercase()).is_some() {
+            if self.is_aggregate(&name) {
                 return self.aggregate(&function.clone(), steps.whole);
             }
         }
@@ -243,7 +243,7 @@ impl Reads<'_, '_> {
         match inner.visit(&mut columns) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) if columns.of.is_none() => {
-                Err(at(span, "FIRST, LAST and PREV are of an expression with a column"))
+                Err(at(span, "FIRST, LAST, PREV and NEXT are of an expression with a column"))
             }
             ControlFlow::Continue(()) => Ok(SqlExpr::Nested(Box::new(inner))),
         }
@@ -314,8 +314,8 @@ impl Reads<'_, '_> {
 }
 
 fn navigation(variables: Variables, steps: Steps) -> Navigation {
-    let Steps { end, offset, before, whole } = steps;
-    Navigation { variables, end, offset, before, whole }
+    let Steps { end, offset, shift, whole } = steps;
+    Navigation { variables, end, offset, shift, whole }
 }
 
 /// A navigation as EXPLAIN and errors show it.
@@ -325,7 +325,11 @@ fn shown(expr: &SqlExpr, steps: Steps) -> String {
         (End::Last, n) => format!("LAST({expr}, {n})"),
         (End::First, n) => format!("FIRST({expr}, {n})"),
     };
-    if steps.before == 0 { row } else { format!("PREV({row}, {})", steps.before) }
+    match steps.shift {
+        0 => row,
+        shift if shift < 0 => format!("PREV({row}, {})", shift.unsigned_abs()),
+        shift => format!("NEXT({row}, {shift})"),
+    }
 }
 
 /// A constant number of rows.
