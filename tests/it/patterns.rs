@@ -80,6 +80,8 @@ fn all_rows_of_a_match() {
     );
     // What is excluded is matched and not shown.
     assert_eq!(answer(&clauses("", "{- A -} B"), &[1, 5]), [row(2, "B, 6, 5, 1, 1", 5)]);
+    assert_eq!(answer(&clauses("", "A {- B -}"), &[1, 5]), [row(1, "A, 1, 5, 0, 1", 1)]);
+    assert_eq!(answer(&clauses("", "A {- B -}+ A"), &[1, 5, 6, 2]).len(), 2);
     // A match without rows has one, unless it is to be left out.
     assert_eq!(answer(&clauses("", "B* | A A"), &[4, 5]).len(), 2);
     assert_eq!(answer(&clauses("OMIT EMPTY MATCHES", "B* | A A"), &[4, 5]), [row(2, "B, 5, 5, 1, 2", 5)]);
@@ -105,10 +107,10 @@ fn rows_behind() {
     let peaks =
         "ORDER BY ts MEASURES A.v AS a, B.v AS b, NEXT(B.v) AS n, NEXT(A.v, 3) AS m AFTER MATCH SKIP PAST LAST ROW
         PATTERN (A B) DEFINE B AS v > PREV(v) AND v > NEXT(v)";
-    assert_eq!(answer(peaks, &[1, 5, 4, 3, 6, 2]), ["+I[1, 5, 4, 3]", "+I[3, 6, 2, NULL]"]);
+    assert_eq!(answer(peaks, &[1, 5, 4, 3, 6, 2]), ["+I[1, 5, 4, 3]", "+I[3, 6, 2, null]"]);
     let last = "ORDER BY ts MEASURES FIRST(v) AS f, LAST(v) AS l, NEXT(FIRST(v), 2) AS n AFTER MATCH SKIP PAST LAST ROW
         PATTERN (A+) DEFINE A AS NEXT(v) > v OR NEXT(v) IS NULL";
-    assert_eq!(answer(last, &[1, 2, 3, 2, 4]), ["+I[1, 2, 3]", "+I[2, 4, NULL]"]);
+    assert_eq!(answer(last, &[1, 2, 3, 2, 4]), ["+I[1, 2, 3]", "+I[2, 4, null]"]);
     // Of another variable's rows, and computed.
     let others = "ORDER BY ts MEASURES B.v AS b AFTER MATCH SKIP PAST LAST ROW
         PATTERN (A+ B) DEFINE A AS v < 5, B AS v = NEXT(FIRST(A.v + 1)) AND v > NEXT(LAST(A.v, 1), 2) - 1";
@@ -118,7 +120,7 @@ fn rows_behind() {
         FINAL LAST(v) AS last, NEXT(v) AS b, NEXT(FIRST(CLASSIFIER())) AS n ALL ROWS PER MATCH
         AFTER MATCH SKIP PAST LAST ROW PATTERN (A B) DEFINE B AS CLASSIFIER() = 'B' AND PREV(CLASSIFIER()) = 'A'";
     let row = |s: i64, rest: &str| format!("+I[a, 1970-01-01T00:00:0{s}, {rest}]");
-    assert_eq!(answer(names, &[1, 2, 3]), [row(1, "NULL, 2, 2, 2, NULL, 1"), row(2, "A, 2, 2, 3, B, 2")]);
+    assert_eq!(answer(names, &[1, 2, 3]), [row(1, "null, 2, 2, 2, null, 1"), row(2, "A, 2, 2, 3, B, 2")]);
 }
 
 #[test]
@@ -215,6 +217,7 @@ fn errors_have_a_place() {
         format!("ORDER BY ts MEASURES {measure} AS m\nPATTERN (A B)\nDEFINE B AS {condition}")
     };
     refused(&defined("A.v", "B.nope > 1"), "line 4", "nope");
+    refused(&defined("C.v", "v > 1"), "line 2", "PATTERN has no variable 'C'");
     refused(&defined("LAST(A.v + B.v)", "v > 1"), "line 2", "must be of one variable");
     refused(&defined("NEXT(PREV(A.v))", "v > 1"), "line 2", "PREV has no place in NEXT");
     refused(&defined("NEXT(A.v, A.v)", "v > 1"), "line 2", "NEXT takes a whole number of rows");

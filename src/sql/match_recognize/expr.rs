@@ -253,7 +253,8 @@ impl Reads<'_, '_> {
     fn column(&mut self, expr: &mut SqlExpr, steps: Steps) -> DfResult<Variables> {
         let span = expr.span();
         let (variables, column) = self.of_variable(expr);
-        let planned = self.scope.context.sql_to_expr(column, self.scope.schema).map_err(|e| located(e, span))?;
+        let planned = self.scope.context.sql_to_expr(column, self.scope.schema);
+        let planned = planned.map_err(|e| self.no_variable(expr).unwrap_or_else(|| located(e, span)))?;
         let name = shown(expr, steps);
         let read = Navigate::call(navigation(variables.clone(), steps), name, planned);
         *expr = self.replace(read, span);
@@ -273,6 +274,15 @@ impl Reads<'_, '_> {
             return (variables, column);
         }
         (Variables::All, expr.clone())
+    }
+
+    /// What is wrong with a column that could not be planned, if it is of a variable that there is not.
+    fn no_variable(&self, expr: &SqlExpr) -> Option<datafusion_common::DataFusionError> {
+        let SqlExpr::CompoundIdentifier(parts) = expr else { return None };
+        let name = parts.first().filter(|name| self.scope.names.variables(&name.value).is_none())?;
+        let known = |c: Column| c.name == name.value || c.relation.is_some_and(|r| r.table() == name.value);
+        let known = self.scope.schema.columns().into_iter().any(known);
+        (!known).then(|| at(name.span, format!("PATTERN has no variable '{}'", name.value)))
     }
 
     /// An aggregate over the rows of the variable that its arguments are of.

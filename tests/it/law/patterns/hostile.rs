@@ -109,7 +109,7 @@ fn ways_without_bound_end_with_an_error() {
 fn rows_far_ahead_are_waited_for() {
     let query = "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES LAST(p) AS p, NEXT(p, 4294967295) AS n
         AFTER MATCH SKIP PAST LAST ROW PATTERN (A B{2}) DEFINE B AS NEXT(p, 4294967295) IS NULL AND NEXT(A.p, 3) = 1)";
-    assert_eq!(answer(query, 8).unwrap(), ["+I[0, NULL]", "+I[0, NULL]"]);
+    assert_eq!(answer(query, 8).unwrap(), ["+I[0, null]", "+I[0, null]"]);
 }
 
 #[test]
