@@ -98,6 +98,16 @@ fn what_operators_drop_is_told_with_why() {
             ],
         ),
         (
+            "SELECT a.k, b.k FROM (SELECT * FROM t WHERE k > 3) a JOIN (SELECT * FROM t WHERE k < 4) b \
+             ON a.ts BETWEEN b.ts AND b.ts + INTERVAL '1' SECOND",
+            "IntervalJoin",
+            // All that they could match was let go.
+            vec![
+                ("{\"k\":3,\"ts\":\"1970-01-01 00:00:03\"}", 3, 6),
+                ("{\"k\":5,\"ts\":\"1970-01-01 00:00:04\"}", 4, 10),
+            ],
+        ),
+        (
             "SELECT window_start, COUNT(*) FROM TABLE(SESSION(TABLE t, DESCRIPTOR(ts), INTERVAL '4' SECOND)) \
              GROUP BY window_start, window_end",
             "SessionAggregate",
