@@ -102,6 +102,27 @@ fn rows_before_and_sets_of_variables() {
 }
 
 #[test]
+fn aggregates_of_variables_without_rows() {
+    let clauses = |rows: &str, all: &str| {
+        format!(
+            "PARTITION BY k ORDER BY ts MEASURES MIN(B.v) AS c, MAX(B.v) AS running, AVG(B.v) AS last, SUM(B.v) AS b,
+             COUNT(B.v) AS n {rows} AFTER MATCH SKIP PAST LAST ROW PATTERN (A B* {all}) DEFINE A AS v = 1, B AS v > 1"
+        )
+    };
+    assert_eq!(
+        answer(&clauses("", "C"), &[1, 5, 3, 1, 1, 1, 0]),
+        ["+I[a, 3, 5, 4, 8, 2]", "+I[a, null, null, null, null, 0]"]
+    );
+    let shown = answer(&clauses("ALL ROWS PER MATCH", ""), &[1, 5]);
+    let row = |s: i64, rest: &str| format!("+I[a, 1970-01-01T00:00:0{s}, {rest}]");
+    assert_eq!(shown, [row(1, "null, null, null, null, 0, 1"), row(2, "5, 5, 5, 5, 1, 5")]);
+    // In a condition, over what is evaluated in columns.
+    let condition = "ORDER BY ts MEASURES A.v AS a AFTER MATCH SKIP PAST LAST ROW PATTERN (A B)
+        DEFINE A AS COUNT(DISTINCT B.v) > 0 OR 1 <> MIN(B.v)";
+    assert_eq!(answer(condition, &[1, 2, 3]), [""; 0]);
+}
+
+#[test]
 fn rows_behind() {
     // Of the rows of the match and of those behind it; behind the last row of all there is none.
     let peaks =

@@ -246,11 +246,17 @@ fn aggregate_of(
     store: &dyn RowStore,
 ) -> Result<ArrayRef> {
     let (mut ids, mut groups) = (Vec::new(), Vec::new());
+    let mut some_without_rows = false;
     for (group, frame) in matched.frames.iter().enumerate() {
         ids.extend(matched.places(frame, variables, true).map(|row| matched.ids[row]));
+        some_without_rows |= ids.len() == groups.len();
         groups.resize(ids.len(), group);
     }
-    let (values, filter) = inputs(aggregate, &store.take(&ids)?)?;
+    let (values, mut filter) = inputs(aggregate, &store.take(&ids)?)?;
+    if some_without_rows && filter.is_none() {
+        // Without a filter accumulators take it that each group has a row.
+        filter = Some(BooleanArray::from(vec![true; ids.len()]));
+    }
     let mut accumulator = if aggregate.function.groups_accumulator_supported() {
         aggregate.function.create_groups_accumulator()?
     } else {

@@ -144,7 +144,10 @@ impl Case {
         self.query.pattern.variables(&mut variables);
         let of = |v: &usize| {
             let v = NAMES[*v];
-            format!("FIRST({v}.id) AS f{v}, LAST({v}.id) AS l{v}, SUM({v}.p) AS s{v}, LAST({v}.p + 1, 1) AS m{v}")
+            format!(
+                "FIRST({v}.id) AS f{v}, LAST({v}.id) AS l{v}, SUM({v}.p) AS s{v}, MIN({v}.p) AS n{v}, \
+                     LAST({v}.p + 1, 1) AS m{v}"
+            )
         };
         let mut all = vec!["MATCH_ROWTIME() AS found".to_string()];
         all.extend(variables.iter().map(of));
@@ -252,6 +255,7 @@ impl Case {
                 number_of(id(places.first().copied()));
                 number_of(id(places.last().copied()));
                 number_of(Value::Sum(Some(*v)).of(&bound));
+                number_of(Value::Least(*v).of(&bound));
                 number_of(Value::Last(*v, 1).of(&bound).map(|p| p + 1));
             }
             number_of(Some(seen as i64));
