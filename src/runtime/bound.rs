@@ -61,10 +61,24 @@ pub enum Lifetime {
     },
     /// Until the watermark, or the clock, is so many milliseconds past its time; and from which clause that follows.
     Span(i64, &'static str),
+    /// Until as many later rows of its key have come as are named, the first of which is so many milliseconds past its time;
+    /// and from which clause that follows.
+    SpanBefore {
+        /// The milliseconds.
+        millis: i64,
+        /// The clause.
+        clause: &'static str,
+        /// How many rows.
+        rows: u64,
+    },
     /// Until the watermark has reached its time.
     Watermark,
     /// Until the bounded input ends.
     End,
+    /// Until a request is free for it: no source is read as long as something waits for one.
+    Request,
+    /// As long as the job runs.
+    Job,
 }
 
 impl Bound {
@@ -157,9 +171,11 @@ impl fmt::Display for Held {
             Count::Rows(_) => write!(f, "rows of {}", self.what())?,
         }
         match &self.lifetime {
-            Lifetime::Forever | Lifetime::Span(..) => {}
+            Lifetime::Forever | Lifetime::Span(..) | Lifetime::SpanBefore { .. } => {}
             Lifetime::Watermark => f.write_str(" ahead of the watermark")?,
             Lifetime::End => f.write_str(", until it ends")?,
+            Lifetime::Request => f.write_str(" until a request is free (no source is read meanwhile)")?,
+            Lifetime::Job => f.write_str(", as long as the job runs")?,
             Lifetime::Windows { slices, spec } => {
                 f.write_str(if *slices { " and slice of open windows" } else { " of open windows" })?;
                 spec.iter().try_for_each(|spec| write!(f, ", {spec}"))?;
@@ -178,6 +194,10 @@ impl Held {
             Count::Rows(of) => match (&self.lifetime, self.is_unbounded()) {
                 (_, true) => format!("rows of {of}"),
                 (Lifetime::Span(millis, clause), _) => format!("{of} of the last {} ({clause})", TimeSpan(*millis)),
+                (Lifetime::SpanBefore { millis, clause, rows }, _) => {
+                    let last = if *rows == 1 { "row".to_string() } else { format!("{rows} rows") };
+                    format!("{of} of {} ({clause}) before the last {last}", TimeSpan(*millis))
+                }
                 _ => of.clone(),
             },
         };
@@ -210,8 +230,17 @@ mod tests {
             (Held::rows("the input").lives(Lifetime::Watermark), "rows of the input ahead of the watermark"),
             (Held::rows("the input").lives(Lifetime::End), "rows of the input, until it ends"),
             (
+                Held::rows("the input").lives(Lifetime::Request),
+                "rows of the input until a request is free (no source is read meanwhile)",
+            ),
+            (Held::rows("table 't'").lives(Lifetime::Job), "rows of table 't', as long as the job runs"),
+            (
                 Held::rows("it").of_side("left").within(90_000, "interval"),
                 "left: rows of it of the last 1 min 30 s (interval)",
+            ),
+            (
+                Held::rows("it").lives(Lifetime::SpanBefore { millis: 5_000, clause: "WITHIN", rows: 2 }).per(["a"]),
+                "rows of it of 5 s (WITHIN) before the last 2 rows per distinct (a)",
             ),
         ];
         for (held, words) in cases {

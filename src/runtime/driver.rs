@@ -13,7 +13,7 @@ use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
 use super::partitions::Partitions;
 use super::port::{Arrival, Port, Told};
-use crate::change::{ChangeBatch, Clock};
+use crate::change::{ChangeBatch, Clock, Sleeper};
 use crate::connector::{SourceBatch, SourceProgress};
 use crate::{Error, Result};
 
@@ -56,6 +56,12 @@ impl Control {
 
 /// Wakes the driver's thread.
 struct Unpark(Thread);
+
+impl Sleeper for Unpark {
+    fn moved(&self) {
+        self.0.unpark();
+    }
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
@@ -109,7 +115,9 @@ impl Driver {
         let mut since_report = Stopwatch::start();
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
         self.partitions = Partitions::new(self.ports.iter().map(|p| p.partitions), self.clock.now_millis());
-        self.clock.on_move(waker.clone());
+        // Known to the clock as long as the job runs.
+        let sleeper: Arc<dyn Sleeper> = Arc::new(Unpark(std::thread::current()));
+        self.clock.on_move(Arc::downgrade(&sleeper));
         let mut drained = false;
         loop {
             let now = self.clock.now_millis();
@@ -154,7 +162,8 @@ impl Driver {
             *since_report = Stopwatch::start();
             self.executor.report()?;
         }
-        let timer = self.executor.next_timer().map(|at| at.saturating_sub(self.clock.now_millis()));
+        let timers = self.lookups.iter().filter_map(LookupEdge::next_timer).chain(self.executor.next_timer());
+        let timer = timers.min().map(|at| at.saturating_sub(self.clock.now_millis()));
         let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
         let timeout = self.idle_timeouts.iter().flatten().copied().chain(timer).min().unwrap_or(REST);
         std::thread::park_timeout(timeout.clamp(Duration::from_millis(1), REST));
@@ -167,13 +176,17 @@ impl Driver {
         let mut context = Context::from_waker(waker);
         let (batches, partitions) = (vec![Vec::new(); self.ports.len()], vec![Vec::new(); self.ports.len()]);
         let mut taken = Taken { batches, partitions, lookups: Vec::new(), news: false };
-        for (number, lookup) in self.lookups.iter_mut().enumerate() {
-            let input = lookup.poll(&self.executor, number, &mut context, now)?;
+        let mut room = true;
+        // From the last on: what one gives may be asked of those behind it.
+        for (number, lookup) in self.lookups.iter_mut().enumerate().rev() {
+            let input = lookup.poll((&self.executor, number), room, &mut context, now)?;
+            room &= lookup.has_room(&self.executor, number);
             taken.news |= input.is_news();
             taken.lookups.push(input);
         }
+        taken.lookups.reverse();
         taken.news |= self.executor.has_news();
-        if !self.lookups.iter().enumerate().all(|(number, lookup)| lookup.has_room(&self.executor, number)) {
+        if !room {
             // A source that is not asked does not fall idle.
             self.last_rows.fill(now);
             (0..states.len()).for_each(|source| self.partitions.wait(source, now));
@@ -237,7 +250,8 @@ impl Driver {
             *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
-        Ok(Taken { batches, partitions, lookups: Vec::new(), news: true })
+        let lookups = self.lookups.iter().map(LookupEdge::nothing).collect();
+        Ok(Taken { batches, partitions, lookups, news: true })
     }
 
     fn count(&self, source: usize, batch: &SourceBatch, progress: SourceProgress) -> usize {

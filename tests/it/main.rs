@@ -6,6 +6,7 @@ mod changing_joins;
 mod changing_over;
 mod changing_ranks;
 mod cli;
+mod clock;
 mod faults;
 mod flink;
 mod fuzz;

@@ -164,7 +164,7 @@ impl Run {
         let (reach, look_from) = self.long.as_deref().map_or((0, 0), |long| (long.reach, long.look_from));
         // Where the search before was short, this one may be.
         let patience = if reach > self.next { 1 } else { LONG };
-        if self.next < look_from.max(self.still_since + patience) || self.next >= tape.end() {
+        if self.next < look_from.max(self.still_since + patience) || self.next >= search.until {
             return;
         }
         let mut zones = std::mem::take(&mut self.long.get_or_insert_default().zones);
@@ -172,10 +172,10 @@ impl Run {
         let stands_still =
             |zone: Zone<'_>| deadline.is_none_or(|deadline| zone.latest < deadline) && self.stands_still(zone, search);
         let mut from = self.next;
-        if reach > from && reach <= tape.end() && stands_still(zones.between(from, reach, tape)) {
+        if reach > from && reach <= search.until && stands_still(zones.between(from, reach, tape)) {
             from = reach;
         }
-        let until = zones.first_not(from, tape, stands_still);
+        let until = zones.first_not(from, search.until, tape, stands_still);
         let long = self.long.get_or_insert_default();
         long.zones = zones;
         if until < self.next + LONG {

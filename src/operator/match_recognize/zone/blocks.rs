@@ -157,16 +157,20 @@ impl Zones {
         }
     }
 
+    /// Whether a block of a level begins at a row, and ends with a row before another.
+    fn fits(&self, level: usize, row: u64, until: u64) -> bool {
+        self.has(level, row) && row + rows_of(level) <= until
+    }
+
     /// What is known of the rows from one on, up to another.
     pub fn between(&mut self, from: u64, until: u64, tape: &Tape) -> Zone<'_> {
         self.sum.begin(self.width);
         let (mut row, mut level) = (from, 0);
         while row < until {
-            let fits = |level: usize| self.has(level, row) && row + rows_of(level) <= until;
-            while fits(level + 1) {
+            while self.fits(level + 1, row, until) {
                 level += 1;
             }
-            while level > 0 && !fits(level) {
+            while level > 0 && !self.fits(level, row, until) {
                 level -= 1;
             }
             self.add(level, row, tape);
@@ -175,21 +179,22 @@ impl Zones {
         self.sum.zone()
     }
 
-    /// The first row, from one on, of which something does not hold. What holds of rows taken together holds of each.
-    pub fn first_not(&mut self, from: u64, tape: &Tape, holds: impl Fn(Zone<'_>) -> bool) -> u64 {
+    /// The first row, from one on, of which something does not hold, if that is before another: else that one. What holds of rows
+    /// taken together holds of each.
+    pub fn first_not(&mut self, from: u64, until: u64, tape: &Tape, holds: impl Fn(Zone<'_>) -> bool) -> u64 {
         let (mut row, mut level) = (from, 0);
-        while row < tape.end() {
+        while row < until {
             self.sum.begin(self.width);
             self.add(level, row, tape);
             if holds(self.sum.zone()) {
                 row += rows_of(level);
-                level += usize::from(self.has(level + 1, row));
+                level += usize::from(self.fits(level + 1, row, until));
             } else if level == 0 {
                 break;
             } else {
                 level -= 1;
             }
-            while !self.has(level, row) {
+            while level > 0 && !self.fits(level, row, until) {
                 level -= 1;
             }
         }
