@@ -34,17 +34,24 @@ impl Range {
         Self { ends: (!null).then_some((value, value)), null }
     }
 
-    fn or(self, other: Self) -> Self {
-        let least = |a: Scalar, b: Scalar| if b.compare(a) == Some(Ordering::Less) { b } else { a };
-        let most = |a: Scalar, b: Scalar| if b.compare(a) == Some(Ordering::Greater) { b } else { a };
-        let ends = match (self.ends, other.ends) {
-            (Some((Scalar::Int(a), Scalar::Int(b))), Some((Scalar::Int(c), Scalar::Int(d)))) => {
-                Some((Scalar::Int(a.min(c)), Scalar::Int(b.max(d))))
+    /// Takes in the values of other rows.
+    fn add(&mut self, other: &Self) {
+        self.null |= other.null;
+        match (&mut self.ends, &other.ends) {
+            (Some((Scalar::Int(low), Scalar::Int(high))), Some((Scalar::Int(a), Scalar::Int(b)))) => {
+                *low = (*low).min(*a);
+                *high = (*high).max(*b);
             }
-            (Some((a, b)), Some((c, d))) => Some((least(a, c), most(b, d))),
-            (a, b) => a.or(b),
-        };
-        Self { ends, null: self.null || other.null }
+            (Some((low, high)), Some((a, b))) => {
+                if a.compare(*low) == Some(Ordering::Less) {
+                    *low = *a;
+                }
+                if b.compare(*high) == Some(Ordering::Greater) {
+                    *high = *b;
+                }
+            }
+            (own, other) => *own = own.or(*other),
+        }
     }
 
     /// Of truth values.

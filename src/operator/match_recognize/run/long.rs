@@ -40,6 +40,8 @@ struct Still {
 const MAX_STILL: usize = 8;
 /// Over fewer rows it is not noted that threads stood still.
 const LONG: u64 = 16;
+/// So many rows earlier than the search before it one may end that does not end where that did.
+const NEAR: u64 = 64;
 
 impl LongSearches {
     /// About how many bytes they take.
@@ -171,10 +173,10 @@ impl Run {
         zones.grow(tape, search.program);
         let stands_still =
             |zone: Zone<'_>| deadline.is_none_or(|deadline| zone.latest < deadline) && self.stands_still(zone, search);
-        let mut from = self.next;
-        if reach > from && reach <= search.until && stands_still(zones.between(from, reach, tape)) {
-            from = reach;
-        }
+        // Mostly a search ends where the one before it did, or somewhat earlier.
+        let mut likely =
+            [reach, reach.saturating_sub(NEAR)].into_iter().filter(|row| (self.next + 1..=search.until).contains(row));
+        let from = likely.find(|row| stands_still(zones.between(self.next, *row, tape))).unwrap_or(self.next);
         let until = zones.first_not(from, search.until, tape, stands_still);
         let long = self.long.get_or_insert_default();
         long.zones = zones;

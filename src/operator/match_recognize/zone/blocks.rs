@@ -41,6 +41,11 @@ impl Level {
         Zone { cells: &self.ranges[at * width..(at + 1) * width], latest: self.latest[at] }
     }
 
+    fn push(&mut self, sum: &Sum) {
+        self.ranges.extend_from_slice(&sum.cells);
+        self.latest.push(sum.latest);
+    }
+
     /// Lets go of the blocks before one, when they are many.
     fn release(&mut self, before: u64, width: usize) {
         let gone = before.saturating_sub(self.base) as usize;
@@ -72,7 +77,7 @@ impl Sum {
 
     fn add(&mut self, zone: Zone<'_>, read: &[usize]) {
         for cell in read {
-            self.cells[*cell] = self.cells[*cell].or(zone.cells[*cell]);
+            self.cells[*cell].add(&zone.cells[*cell]);
         }
         self.latest = self.latest.max(zone.latest);
     }
@@ -80,7 +85,7 @@ impl Sum {
     fn add_row(&mut self, row: u64, tape: &Tape, read: &[usize]) {
         let values = tape.values(row, self.cells.len());
         for cell in read {
-            self.cells[*cell] = self.cells[*cell].or(Range::of(values[*cell]));
+            self.cells[*cell].add(&Range::of(values[*cell]));
         }
         self.latest = self.latest.max(tape.row(row).time);
     }
@@ -89,6 +94,25 @@ impl Sum {
         Zone { cells: &self.cells, latest: self.latest }
     }
 }
+
+/// Rows up to where searches mostly end, of which is known what they are together from any block on. Both its ends go forward,
+/// so that each row is taken in twice, not once for each search.
+#[derive(Debug, Default)]
+struct Window {
+    /// The blocks of level [`WINDOW_LEVEL`] whose sums to the last of them are known.
+    first: u64,
+    last: u64,
+    /// These sums, that of the last block first.
+    sums: Level,
+    /// The sum of the rows behind these blocks, and where they end.
+    behind: Sum,
+    until: u64,
+}
+
+/// Sums are known from each block of this level on.
+const WINDOW_LEVEL: usize = 2;
+/// Of fewer rows the sum is made anew.
+const WINDOW: u64 = 256;
 
 /// The blocks of a partition.
 #[derive(Debug, Default)]
@@ -101,6 +125,7 @@ pub(in crate::operator::match_recognize) struct Zones {
     levels: Vec<Level>,
     /// The ordinal behind the last row that is in blocks, as far as these are full.
     end: u64,
+    window: Window,
     /// Kept for its memory.
     sum: Sum,
 }
@@ -129,8 +154,7 @@ impl Zones {
                         None => self.sum.add_row(part, tape, &self.read),
                     }
                 }
-                own.ranges.extend_from_slice(&self.sum.cells);
-                own.latest.push(self.sum.latest);
+                own.push(&self.sum);
             }
         }
     }
@@ -150,10 +174,10 @@ impl Zones {
         blocks.is_some_and(|blocks| (blocks.base..blocks.end()).contains(&number))
     }
 
-    fn add(&mut self, level: usize, row: u64, tape: &Tape) {
+    fn add(&self, level: usize, row: u64, tape: &Tape, sum: &mut Sum) {
         match level.checked_sub(1) {
-            None => self.sum.add_row(row, tape, &self.read),
-            Some(at) => self.sum.add(self.levels[at].block(number_of(row, level), self.width), &self.read),
+            None => sum.add_row(row, tape, &self.read),
+            Some(at) => sum.add(self.levels[at].block(number_of(row, level), self.width), &self.read),
         }
     }
 
@@ -162,9 +186,8 @@ impl Zones {
         self.has(level, row) && row + rows_of(level) <= until
     }
 
-    /// What is known of the rows from one on, up to another.
-    pub fn between(&mut self, from: u64, until: u64, tape: &Tape) -> Zone<'_> {
-        self.sum.begin(self.width);
+    /// Adds what is known of the rows from one on, up to another.
+    fn add_rows(&self, from: u64, until: u64, tape: &Tape, sum: &mut Sum) {
         let (mut row, mut level) = (from, 0);
         while row < until {
             while self.fits(level + 1, row, until) {
@@ -173,20 +196,55 @@ impl Zones {
             while level > 0 && !self.fits(level, row, until) {
                 level -= 1;
             }
-            self.add(level, row, tape);
+            self.add(level, row, tape, sum);
             row += rows_of(level);
         }
+    }
+
+    /// What is known of the rows from one on, up to another.
+    pub fn between(&mut self, from: u64, until: u64, tape: &Tape) -> Zone<'_> {
+        let (mut sum, mut window) = (std::mem::take(&mut self.sum), std::mem::take(&mut self.window));
+        sum.begin(self.width);
+        let block = from.div_ceil(rows_of(WINDOW_LEVEL));
+        if until >= from + WINDOW && block >= window.last {
+            self.move_window(block, until, &mut window);
+        }
+        if until >= from + WINDOW && (window.first..window.last).contains(&block) && until >= window.until {
+            self.add_rows(window.until, until, tape, &mut window.behind);
+            window.until = until;
+            self.add_rows(from, block * rows_of(WINDOW_LEVEL), tape, &mut sum);
+            sum.add(window.sums.block(window.last - 1 - block, self.width), &self.read);
+            sum.add(window.behind.zone(), &self.read);
+        } else {
+            self.add_rows(from, until, tape, &mut sum);
+        }
+        (self.sum, self.window) = (sum, window);
         self.sum.zone()
+    }
+
+    /// Begins anew with the blocks from one on that end before a row.
+    fn move_window(&self, block: u64, until: u64, window: &mut Window) {
+        let Some(blocks) = self.levels.get(WINDOW_LEVEL - 1) else { return };
+        (window.first, window.last) = (block, number_of(until, WINDOW_LEVEL));
+        window.until = window.last * rows_of(WINDOW_LEVEL);
+        window.sums = Level::default();
+        window.behind.begin(self.width);
+        for number in (window.first..window.last).rev() {
+            window.behind.add(blocks.block(number, self.width), &self.read);
+            window.sums.push(&window.behind);
+        }
+        window.behind.begin(self.width);
     }
 
     /// The first row, from one on, of which something does not hold, if that is before another: else that one. What holds of rows
     /// taken together holds of each.
     pub fn first_not(&mut self, from: u64, until: u64, tape: &Tape, holds: impl Fn(Zone<'_>) -> bool) -> u64 {
         let (mut row, mut level) = (from, 0);
+        let mut sum = std::mem::take(&mut self.sum);
         while row < until {
-            self.sum.begin(self.width);
-            self.add(level, row, tape);
-            if holds(self.sum.zone()) {
+            sum.begin(self.width);
+            self.add(level, row, tape, &mut sum);
+            if holds(sum.zone()) {
                 row += rows_of(level);
                 level += usize::from(self.fits(level + 1, row, until));
             } else if level == 0 {
@@ -198,13 +256,15 @@ impl Zones {
                 level -= 1;
             }
         }
+        self.sum = sum;
         row
     }
 
     /// About how many bytes they take.
     pub fn bytes(&self) -> usize {
+        let levels = self.levels.iter().chain([&self.window.sums]);
         let level = |l: &Level| l.ranges.capacity() * size_of::<Range>() + l.latest.capacity() * size_of::<i64>();
-        self.levels.iter().map(level).sum()
+        levels.map(level).sum()
     }
 }
 

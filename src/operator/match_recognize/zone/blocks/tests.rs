@@ -53,6 +53,42 @@ fn the_first_row_below_is_found_in_any_course_of_values() {
 }
 
 #[test]
+fn rows_taken_together_are_so_wherever_a_window_stands() {
+    let program = more();
+    for seed in 0..30 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let (mut tape, mut zones) = (Tape::default(), Zones::default());
+        let values: Vec<i64> = (0..6000).map(|_| rng.random_range(0..1_000_000)).collect();
+        for (row, value) in values.iter().enumerate() {
+            let held = Held { id: row as u32, time: row as i64 };
+            tape.push(held, [Scalar::Null, Scalar::Int(*value)].into_iter());
+        }
+        zones.grow(&tape, &program);
+        let (mut from, mut reach) = (0, 0);
+        while from < 5990 {
+            let until: usize = match rng.random_range(0..10) {
+                0 => rng.random_range(from + 1..=6000),
+                1 => from + 1,
+                _ => reach.max(from + 1) + rng.random_range(0..4),
+            };
+            let until = until.min(6000);
+            reach = if rng.random_bool(0.99) { until } else { rng.random_range(0..6000) };
+            let zone = zones.between(from as u64, until as u64, &tape);
+            let least = values[from..until].iter().min().unwrap();
+            for (than, holds) in [(*least - 1, true), (*least, false)] {
+                assert_eq!(
+                    zone.always(&program.conditions[0], &[Scalar::Int(than)]),
+                    holds,
+                    "seed {seed}: {from}..{until}"
+                );
+            }
+            assert_eq!(zone.latest, until as i64 - 1);
+            from += rng.random_range(0..4);
+        }
+    }
+}
+
+#[test]
 fn few_blocks_are_looked_at() {
     let program = more();
     let (mut tape, mut zones) = (Tape::default(), Zones::default());
