@@ -32,7 +32,11 @@ fn plan(within: Option<i64>) -> MatchRecognize {
         cells: vec![1],
         registers: 1,
         conditions: vec![Condition::Always, than_a(Compare::Greater), than_a(Compare::Less)],
-        updates: vec![vec![Update::Last { at: 0, count: 1, cell: 0 }], vec![], vec![]],
+        updates: vec![
+            vec![Update::Last { at: 0, count: 1, value: Beside { cell: 0, shift: 0, absent: Scalar::Null } }],
+            vec![],
+            vec![],
+        ],
         ..Program::default()
     };
     let last = |variable: u32| Slot::Value {
@@ -40,7 +44,7 @@ fn plan(within: Option<i64>) -> MatchRecognize {
             variables: Variables::Some(vec![variable]),
             end: End::Last,
             offset: 0,
-            before: 0,
+            shift: 0,
             whole: true,
         },
         column: 1,
@@ -66,8 +70,20 @@ fn plan(within: Option<i64>) -> MatchRecognize {
         skip: Skip::PastLastRow,
         measures: Arc::new(measures),
         input: input(),
+        own: vec![0, 1, 2],
         schema: Arc::new(Schema::new(vec![key, number("a"), number("c"), number("n")])),
     }
+}
+
+/// The same, and the row that comes next is more than that of C.
+fn ahead(within: Option<i64>) -> MatchRecognize {
+    let mut plan = plan(within);
+    let mut program = (*plan.program).clone();
+    let next = Term::Beside(Beside { cell: 0, shift: 1, absent: Scalar::Null });
+    program.conditions[2] = Condition::Term(Term::Compare(Compare::Greater, Box::new(next), Box::new(Term::Cell(0))));
+    program.after = 1;
+    plan.program = Arc::new(program);
+    plan
 }
 
 fn step(operator: &mut dyn Operator, batch: Option<ChangeBatch>, watermark: i64) -> Vec<(String, i64, i64, i64)> {
@@ -110,6 +126,45 @@ fn the_watermark_ends_searches() {
     assert_eq!(step(&mut *operator, append(&[("a", 1, 0), ("a", 9, 10), ("a", 8, 20)]), 99), []);
     assert_eq!(step(&mut *operator, None, 100), [("a".into(), 9, 8, 1)]);
     assert_eq!(operator.stats().state_rows, 0);
+}
+
+#[test]
+fn rows_wait_for_those_that_are_looked_ahead_to() {
+    let mut operator = ahead(None).build().unwrap();
+    assert_eq!(step(&mut *operator, append(&[("a", 5, 10), ("a", 3, 20), ("a", 4, 30), ("b", 1, 20)]), 29), []);
+    assert_eq!(operator.stats().state_rows, 4);
+    assert_eq!(step(&mut *operator, None, 30), [("a".into(), 5, 3, 1)]);
+    // The last row of each key waits.
+    assert_eq!(operator.stats().state_rows, 2);
+    // Behind the last there is none.
+    assert_eq!(step(&mut *operator, append(&[("a", 2, 40)]), i64::MAX), []);
+    assert_eq!(operator.stats().state_rows, 2);
+}
+
+#[test]
+fn the_watermark_does_not_end_a_search_that_waits_for_a_row() {
+    let mut operator = ahead(Some(15)).build().unwrap();
+    assert_eq!(step(&mut *operator, append(&[("a", 5, 10), ("a", 3, 20), ("b", 5, 10), ("b", 3, 25)]), 1000), []);
+    // Of b's rows the second is too late for the first, whatever comes behind it.
+    assert_eq!(operator.stats().state_rows, 3);
+    assert_eq!(step(&mut *operator, append(&[("a", 9, 1001)]), 1001), [("a".into(), 5, 3, 1)]);
+    assert_eq!(operator.stats().state_rows, 2);
+}
+
+#[test]
+fn rows_that_wait_are_part_of_a_snapshot() {
+    let all: Vec<(&str, i64, i64)> = (0..40).map(|n| (["a", "b"][n % 2], (n * n) as i64 % 11, n as i64 * 10)).collect();
+    let expected = step(&mut *ahead(None).build().unwrap(), append(&all), i64::MAX);
+    assert!(expected.len() > 5, "{expected:?}");
+    for cut in 1..all.len() {
+        let mut before = ahead(None).build().unwrap();
+        let mut found = step(&mut *before, append(&all[..cut]), all[cut - 1].2);
+        let mut after = ahead(None).build().unwrap();
+        after.restore(before.snapshot().unwrap()).unwrap();
+        assert_eq!(after.stats().state_rows, before.stats().state_rows);
+        found.extend(step(&mut *after, append(&all[cut..]), i64::MAX));
+        assert_eq!(found, expected, "cut at {cut}");
+    }
 }
 
 #[test]

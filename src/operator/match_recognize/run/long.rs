@@ -184,6 +184,9 @@ impl Run {
         let mut zones = std::mem::take(&mut self.long.get_or_insert_default().zones);
         let mut found = None;
         for level in 0..LEVELS {
+            if self.next + block_rows(level) > search.until {
+                break;
+            }
             let Some(zone) = zones.get(level, self.next, tape, width) else { break };
             if deadline.is_some_and(|deadline| zone.latest >= deadline) || !self.stands_still(zone, search) {
                 break;
