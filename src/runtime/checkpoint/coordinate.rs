@@ -500,15 +500,18 @@ impl Task {
 
     async fn write(self, writer: &mut Option<Writer>, prepared: BySink) -> Result<Written> {
         let mut written = Written::default();
-        for target in &self.targets {
-            let store = self.options.open(target)?;
-            let frozen = self.frozen.clone();
-            written = Writer::new(store).write(frozen, prepared.clone()).await?;
-        }
         if let Some(writer) = writer {
-            written = writer.write(self.frozen, prepared).await?;
+            written = writer.write(self.frozen.clone(), prepared).await?;
             if let Err(e) = writer.store().prune(self.id, self.options.retained).await {
                 log::warn!("old checkpoints could not be removed: {e}");
+            }
+        }
+        // A copy holds nothing to commit: that is this job's to do, and its own checkpoint is durable by now.
+        for target in &self.targets {
+            let nothing = vec![Vec::new(); self.frozen.manifest.sinks.len()];
+            let copy = Writer::new(self.options.open(target)?).write(self.frozen.clone(), nothing).await?;
+            if writer.is_none() {
+                written = copy;
             }
         }
         Ok(written)

@@ -46,7 +46,13 @@ impl Restored {
     /// what it says.
     pub fn new(circuit: &Circuit, checkpoint: &Checkpoint) -> Result<Self> {
         let manifest = &checkpoint.manifest;
-        let mut report = Vec::new();
+        let mut report = checkpoint.passed_over.clone();
+        if !report.is_empty() {
+            report.push(format!(
+                "what was committed after checkpoint {} comes again: that had gone out before the damage was found",
+                manifest.id
+            ));
+        }
         let known: HashMap<&str, usize> =
             manifest.operators.iter().enumerate().map(|(i, o)| (o.id.as_str(), i)).collect();
         let mut taken = HashSet::new();
