@@ -61,7 +61,7 @@ async fn schemas_are_registered_and_found() {
         assert_eq!(decoded(decoder.as_mut(), message.unwrap()).await, Decoded::Rows(1));
     }
     let unknown = decoded(decoder.as_mut(), &[0, 0x7F, 0xFF, 0xFF, 0, 0]).await;
-    assert!(matches!(&unknown, Decoded::Bad(reason) if reason.contains("no schema 2147418112")), "{unknown:?}");
+    assert!(matches!(&unknown, Decoded::Bad(reason) if reason.contains("no schema 2147483392")), "{unknown:?}");
     let batch = decoder.flush().unwrap().unwrap().rows;
     assert_eq!(batch.column(0).as_ref(), &Int64Array::from(vec![1, 2, 1, 2]));
     assert_eq!(batch.column(1).as_ref(), &StringArray::from(vec![None, None, Some("a"), None]));

@@ -248,14 +248,15 @@ impl MessageColumns for FramedRecords {
 
     async fn prepare(&mut self) -> Result<()> {
         let Some(id) = self.wanted else { return Ok(()) };
-        let plan = match self.registry.schema(id).await? {
-            Ok(text) => Schema::parse(&text).and_then(|s| Plan::new(s, &self.columns)),
-            Err(reason) => Err(reason),
+        let plan = |text: String| {
+            let plan = Schema::parse(&text).and_then(|s| Plan::new(s, &self.columns));
+            plan.map_err(|reason| format!("schema {id}: {reason}"))
         };
+        let plan = self.registry.schema(id).await?.and_then(plan);
         if self.plans.len() >= MAX_SCHEMAS {
             self.plans.shift_remove_index(0);
         }
-        self.plans.insert(id, plan.map_err(|reason| format!("schema {id}: {reason}")));
+        self.plans.insert(id, plan);
         self.wanted = None;
         Ok(())
     }
