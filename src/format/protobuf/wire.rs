@@ -71,7 +71,9 @@ impl<'a> Wire<'a> {
                 (_, 3) => return Err(format!("groups nested more than {MAX_GROUPS} deep")),
                 (n, 4) if n == innermost => drop(open.pop()),
                 (_, 4) => return Err("the end of another group than has begun".into()),
-                (_, kind) => drop(self.value(kind)?),
+                (_, kind) => {
+                    self.value(kind)?;
+                }
             }
         }
         Ok(())
