@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 chmod 755 "$scratch"
-trap 'tests/setup.sh "$scratch/postgres" stop; rm -rf "$scratch"' EXIT
+trap 'tests/setup.sh "$scratch/postgres" stop
+  tests/setup-registry.sh "$scratch/registry" stop
+  rm -rf "$scratch"' EXIT
 MILLSTREAM_TEST_POSTGRES=$(tests/setup.sh "$scratch/postgres")
-export MILLSTREAM_TEST_POSTGRES
+MILLSTREAM_TEST_REGISTRY=$(tests/setup-registry.sh "$scratch/registry")
+export MILLSTREAM_TEST_POSTGRES MILLSTREAM_TEST_REGISTRY
 cargo test --features full "$@"
