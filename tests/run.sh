@@ -5,9 +5,12 @@ cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 chmod 755 "$scratch"
 trap 'tests/setup.sh "$scratch/postgres" stop
+  tests/setup-kafka.sh "$scratch/kafka" stop
   tests/setup-registry.sh "$scratch/registry" stop
   rm -rf "$scratch"' EXIT
 MILLSTREAM_TEST_POSTGRES=$(tests/setup.sh "$scratch/postgres")
+MILLSTREAM_TEST_KAFKA_DIR=$scratch/kafka
+MILLSTREAM_TEST_KAFKA=$(tests/setup-kafka.sh "$MILLSTREAM_TEST_KAFKA_DIR")
 MILLSTREAM_TEST_REGISTRY=$(tests/setup-registry.sh "$scratch/registry")
-export MILLSTREAM_TEST_POSTGRES MILLSTREAM_TEST_REGISTRY
+export MILLSTREAM_TEST_POSTGRES MILLSTREAM_TEST_KAFKA MILLSTREAM_TEST_KAFKA_DIR MILLSTREAM_TEST_REGISTRY
 cargo test --features full "$@"

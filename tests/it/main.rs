@@ -13,6 +13,8 @@ mod flink;
 mod fuzz;
 #[cfg(feature = "jdbc")]
 mod jdbc;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod late_rows;
 mod law;
 mod lookup;
