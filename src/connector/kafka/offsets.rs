@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ use crate::{Error, Result};
 
 /// How long a broker has to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);
+/// How long after a question it is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,14 +140,14 @@ pub(super) fn resolve(
     let known: BTreeMap<TopicPartition, i64> = match point {
         Point::Earliest => return Ok(bounds.iter().map(|b| b.0).collect()),
         Point::Latest => return Ok(bounds.iter().map(|b| b.1).collect()),
-        Point::Group => committed(consumer, settings, of)?,
+        Point::Group => of_group(consumer, settings, of)?,
         Point::Timestamp(millis) => {
             let later = at_time(consumer, *millis, of)?;
             return Ok(of.iter().zip(bounds).map(|(p, b)| later.get(p).copied().unwrap_or(b.1)).collect());
         }
         Point::Offsets(offsets) => {
             let mut known =
-                if settings.group().is_some() { committed(consumer, settings, of)? } else { BTreeMap::new() };
+                if settings.group().is_some() { of_group(consumer, settings, of)? } else { BTreeMap::new() };
             known.extend(of.iter().filter_map(|p| Some((p.clone(), *offsets.get(&p.partition)?))));
             known
         }
@@ -173,7 +175,7 @@ fn bounds(consumer: &BaseConsumer, of: &[TopicPartition]) -> Result<Vec<(i64, i6
     of.iter().map(bounds).collect()
 }
 
-fn committed(
+fn of_group(
     consumer: &BaseConsumer,
     settings: &Settings,
     of: &[TopicPartition],
@@ -182,8 +184,27 @@ fn committed(
         return Err(Error::Option("offsets of a group need 'properties.group.id'".into()));
     };
     let asked = list(of, |_| Offset::Invalid)?;
-    let answered = consumer.committed_offsets(asked, ANSWER).map_err(|e| failed(&format!("group '{group}'"), &e))?;
-    numbers(&answered)
+    numbers(&committed(consumer, &asked).map_err(|e| failed(&format!("group '{group}'"), &e))?)
+}
+
+/// What a consumer's group has committed; asked again while a broker that has just been started does not know yet.
+pub(super) fn committed(consumer: &BaseConsumer, of: &TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+    use RDKafkaErrorCode as Code;
+    const TRIES: usize = 100;
+    const NOT_YET: [Code; 5] = [
+        Code::NotCoordinator,
+        Code::CoordinatorNotAvailable,
+        Code::CoordinatorLoadInProgress,
+        Code::BrokerTransportFailure,
+        Code::UnstableOffsetCommit,
+    ];
+    for _ in 1..TRIES {
+        match consumer.committed_offsets(of.clone(), ANSWER) {
+            Err(e) if e.rdkafka_error_code().is_some_and(|code| NOT_YET.contains(&code)) => std::thread::sleep(PAUSE),
+            answered => return answered,
+        }
+    }
+    consumer.committed_offsets(of.clone(), ANSWER)
 }
 
 fn at_time(consumer: &BaseConsumer, millis: i64, of: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>> {

@@ -24,7 +24,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::failed;
-use super::offsets::ANSWER;
+use super::offsets::committed;
 use super::options::Settings;
 use super::producer::{Producer, joined};
 use super::records::Records;
@@ -208,7 +208,7 @@ impl Running {
     async fn committed(&self) -> Result<Option<u64>> {
         let about = |e| failed(&format!("group '{}'", self.id), &e);
         let (group, place) = (Arc::clone(&self.group), self.place(Offset::Invalid)?);
-        let asked = tokio::task::spawn_blocking(move || group.committed_offsets(place, ANSWER));
+        let asked = tokio::task::spawn_blocking(move || committed(&group, &place));
         let answered = joined(asked.await)?.map_err(about)?;
         let element = answered.elements();
         let Some(element) = element.first() else { return Ok(None) };

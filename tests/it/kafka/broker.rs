@@ -76,7 +76,7 @@ pub fn produce(topic: &str, messages: &[Sent<'_>]) {
 
 /// The same at another broker.
 pub fn produce_at(address: &str, topic: &str, messages: &[Sent<'_>]) {
-    let producer: BaseProducer = config_of(address).create().unwrap();
+    let producer: BaseProducer = config_of(address).set("enable.idempotence", "true").create().unwrap();
     for (partition, key, value) in messages {
         let mut record = BaseRecord::<str, str>::to(topic).partition(*partition);
         (record.key, record.payload) = (*key, *value);
