@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::tasks::Tasks;
 use crate::change::RowKind;
 use crate::connector::{FromPartition, PositionListener, Source, SourceBatch, SourceProgress, SplitPosition};
 use crate::{Error, Result};
@@ -65,7 +65,7 @@ pub(super) struct Port {
     /// How many rows of each split are still to be passed over.
     skip: BTreeMap<String, u64>,
     table: String,
-    runtime: Handle,
+    runtime: Tasks,
 }
 
 /// Where batches come from.
@@ -82,7 +82,7 @@ enum Intake {
 
 impl Port {
     /// A port that has not begun to read.
-    pub fn new(source: Box<dyn Source>, table: &str, runtime: &Handle) -> Self {
+    pub fn new(source: Box<dyn Source>, table: &str, runtime: &Tasks) -> Self {
         let listener = source.listener();
         Port {
             intake: Intake::Waiting(source),
@@ -116,7 +116,6 @@ impl Port {
             return Ok(());
         }
         let (sender, queue) = mpsc::channel(QUEUED_BATCHES);
-        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         let task = self.runtime.spawn(read(source, self.place(), sender));
         self.intake = Intake::Task { queue, task };
         Ok(())

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::identity::{node_ids, sink_id, source_id};
@@ -18,6 +17,7 @@ use crate::connector::{PositionListener, Prepared, SplitPosition};
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
 use crate::runtime::executor::{Snapshot, SourceState};
 use crate::runtime::port::Told;
+use crate::runtime::tasks::Tasks;
 use crate::{Error, Result};
 
 /// A checkpoint that will outlast the process.
@@ -141,7 +141,7 @@ pub(in crate::runtime) struct Coordinator {
     options: CheckpointOptions,
     circuit: Arc<Circuit>,
     ids: Vec<String>,
-    runtime: Handle,
+    runtime: Tasks,
     driver: Thread,
     store: Option<CheckpointStore>,
     /// `None` while a checkpoint is under way, or without a folder.
@@ -163,7 +163,7 @@ pub(in crate::runtime) struct Coordinator {
 }
 
 impl Coordinator {
-    pub fn new(options: CheckpointOptions, circuit: Arc<Circuit>, runtime: Handle) -> Self {
+    pub fn new(options: CheckpointOptions, circuit: Arc<Circuit>, runtime: Tasks) -> Self {
         let positions = vec![Positions::default(); circuit.sources.len()];
         let uncommitted = vec![Vec::new(); circuit.sinks.len()];
         Self {
@@ -298,7 +298,6 @@ impl Coordinator {
             options: self.options.clone(),
         };
         let (timeout, driver) = (self.options.timeout, self.driver.clone());
-        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         self.runtime.spawn(async move {
             let outcome = task.run(prepared, timeout).await;
             let _ = sender.send(outcome);

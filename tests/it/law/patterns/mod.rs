@@ -5,7 +5,7 @@ mod hostile;
 mod matcher;
 mod pattern;
 
-pub use case::operators;
+pub use case::{material, operators};
 
 #[test]
 fn patterns_that_flink_takes() {
