@@ -303,7 +303,7 @@ pub const QUERIES: &[Query] = &[
         text: page!("q12"),
         batch: None,
         wanted: Some(40.0),
-        reads: &[("bid", &["bidder"])],
+        reads: &[("bid", &["bidder", "dateTime"])],
         state: State::Flat,
     },
     Query {

@@ -2,8 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 /// Tells the time to drivers and connectors. Operators never see it: they get the step's time.
@@ -11,10 +10,16 @@ pub trait Clock: Debug + Send + Sync {
     /// Milliseconds since the epoch.
     fn now_millis(&self) -> i64;
 
-    /// Has `waker` woken whenever the clock is moved by hand; a clock that runs by itself need not.
-    fn on_move(&self, waker: Waker) {
-        let _ = waker;
+    /// Has `sleeper` told whenever the clock is moved by hand, as long as it is there; a clock that runs by itself need not.
+    fn on_move(&self, sleeper: Weak<dyn Sleeper>) {
+        let _ = sleeper;
     }
+}
+
+/// Whoever waits for a time to come.
+pub trait Sleeper: Send + Sync {
+    /// The clock has been moved.
+    fn moved(&self);
 }
 
 /// The machine's clock.
@@ -35,7 +40,7 @@ impl Clock for SystemClock {
 #[derive(Debug, Default)]
 pub struct ManualClock {
     millis: AtomicI64,
-    sleepers: Mutex<Vec<Waker>>,
+    sleepers: Mutex<Vec<Weak<dyn Sleeper>>>,
 }
 
 impl ManualClock {
@@ -47,12 +52,21 @@ impl ManualClock {
     /// Moves it to `millis` since the epoch.
     pub fn set(&self, millis: i64) {
         self.millis.store(millis, Ordering::Release);
-        self.sleepers().iter().for_each(Waker::wake_by_ref);
+        let there: Vec<Arc<dyn Sleeper>> = self.sleepers().iter().filter_map(Weak::upgrade).collect();
+        there.iter().for_each(|sleeper| sleeper.moved());
     }
 
-    fn sleepers(&self) -> MutexGuard<'_, Vec<Waker>> {
-        // Wakers are whole whatever happened to the one who held them.
-        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many jobs wait for it to be moved.
+    pub fn sleeping(&self) -> usize {
+        self.sleepers().len()
+    }
+
+    /// Those that are still there.
+    fn sleepers(&self) -> MutexGuard<'_, Vec<Weak<dyn Sleeper>>> {
+        // References are whole whatever happened to the one who held them.
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        sleepers.retain(|sleeper| sleeper.strong_count() > 0);
+        sleepers
     }
 }
 
@@ -61,8 +75,8 @@ impl Clock for ManualClock {
         self.millis.load(Ordering::Acquire)
     }
 
-    fn on_move(&self, waker: Waker) {
-        self.sleepers().push(waker);
+    fn on_move(&self, sleeper: Weak<dyn Sleeper>) {
+        self.sleepers().push(sleeper);
     }
 }
 
@@ -80,5 +94,37 @@ impl StepClock {
     /// The time of the step, in milliseconds since the epoch.
     pub fn millis(&self) -> i64 {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counts(AtomicUsize);
+
+    impl Sleeper for Counts {
+        fn moved(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_has_gone_is_forgotten() {
+        let clock = ManualClock::new(0);
+        let stays = Arc::new(Counts::default());
+        clock.on_move(Arc::downgrade(&stays) as _);
+        for _ in 0..10 {
+            let gone = Arc::new(Counts::default());
+            clock.on_move(Arc::downgrade(&gone) as _);
+            clock.set(clock.now_millis() + 1);
+            assert_eq!(gone.0.load(Ordering::Relaxed), 1);
+        }
+        assert_eq!((clock.sleeping(), stays.0.load(Ordering::Relaxed)), (1, 10));
+        drop(stays);
+        assert_eq!(clock.sleeping(), 0);
     }
 }

@@ -6,6 +6,6 @@ mod folded;
 mod time;
 
 pub use batch::{ChangeBatch, RowKind, RowKinds, take_rows};
-pub use clock::{Clock, ManualClock, StepClock, SystemClock};
+pub use clock::{Clock, ManualClock, Sleeper, StepClock, SystemClock};
 pub use folded::Folded;
 pub use time::{TimeSpan, WallClock, Watermark, rowtime_millis};

@@ -20,7 +20,7 @@ use crate::plan::{ColumnOrigin, StreamTable, explain};
 use crate::runtime::circuit::SinkSpec;
 use crate::runtime::{Circuit, JobOptions, start};
 use crate::runtime::CheckpointOptions;
-pub use crate::runtime::{Durable, Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
+pub use crate::runtime::{Durable, Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, Resumed, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
 use crate::sql::{Outcome, Session};

@@ -2,6 +2,7 @@
 
 use super::{Answer, Engine, Job};
 use crate::plan::{Query, explain};
+use crate::runtime::checkpoint::{Checkpoint, Restored};
 use crate::sql::Outcome;
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
@@ -77,6 +78,24 @@ impl Engine {
                 heed(self, Progress::Query(Box::new(job), results))
             }
         }
+    }
+
+    /// What would become of the state of a checkpoint if the script's job went on from it: what is kept, starts empty, or is
+    /// dropped, in sentences. Nothing runs.
+    ///
+    /// # Errors
+    /// The script's first error, with its place; and what would keep the job from going on.
+    pub fn compare(&mut self, script: &str, checkpoint: &Checkpoint) -> Result<Vec<String>> {
+        let mut prepared = Prepared { inserts: Vec::new(), last: None };
+        for statement in parse_script(script)? {
+            if let Outcome::Insert(inserts) = self.session.execute(&statement)? {
+                prepared.inserts.extend(Outcome::Insert(inserts).queries()?);
+                prepared.last = Some(statement);
+            }
+        }
+        let last = prepared.last.ok_or_else(|| Error::Option("the script has no INSERT".into()))?;
+        let circuit = self.session.compile(prepared.inserts, &last)?;
+        Ok(Restored::new(&circuit, checkpoint)?.report)
     }
 
     /// Checks a script without running anything: declarations take effect in this engine, queries and inserts are planned.

@@ -122,7 +122,7 @@ pub struct OperatorStats {
     pub state_rows: u64,
     /// Bytes of state now, as far as they can be told.
     pub state_bytes: u64,
-    /// Rows dropped because their windows were closed.
+    /// Rows dropped because they were late.
     pub late_rows: u64,
 }
 

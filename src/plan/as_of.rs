@@ -13,6 +13,7 @@ use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion_optimizer::optimizer::ApplyOrder;
 use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::lookup::LookupHint;
 use super::scan;
 use super::table::StreamTable;
 
@@ -35,6 +36,8 @@ pub struct TemporalJoin {
     pub time: Column,
     /// The rowtime of the right side, if it has one: each row is a version from then on.
     pub version_time: Option<Column>,
+    /// What a hint says of how the right side is looked up.
+    pub hint: Option<LookupHint>,
     schema: DFSchemaRef,
 }
 
@@ -57,6 +60,11 @@ impl TemporalJoin {
         Self::of([left, right], join_type, condition, time, version_time)
     }
 
+    /// The same join with what a hint says of it.
+    pub fn hinted(self, hint: Option<LookupHint>) -> Self {
+        Self { hint, ..self }
+    }
+
     fn of(
         [left, right]: [Arc<LogicalPlan>; 2],
         join_type: JoinType,
@@ -65,7 +73,7 @@ impl TemporalJoin {
         version_time: Option<Column>,
     ) -> Result<Self> {
         let schema = Arc::new(build_join_schema(left.schema(), right.schema(), &join_type)?);
-        Ok(Self { left, right, join_type, condition, time, version_time, schema })
+        Ok(Self { left, right, join_type, condition, time, version_time, hint: None, schema })
     }
 }
 
@@ -114,7 +122,8 @@ impl UserDefinedLogicalNodeCore for TemporalJoin {
             Some(Expr::Column(column)) => Some(column),
             _ => None,
         };
-        Self::of([Arc::new(left), Arc::new(right)], self.join_type, condition, time, version_time)
+        let of = Self::of([Arc::new(left), Arc::new(right)], self.join_type, condition, time, version_time)?;
+        Ok(of.hinted(self.hint))
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

@@ -1,5 +1,7 @@
 //! Lookup joins: `FOR SYSTEM_TIME AS OF` a processing time, with what a table outside holds now.
 
+mod policy;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -10,6 +12,8 @@ use datafusion_expr::{BinaryExpr, Cast, Expr, LogicalPlan, Operator, TryCast};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column as PhysicalColumn};
 
+pub use self::policy::LookupHint;
+use self::policy::{bound, check_hint, shown};
 use super::as_of::TemporalJoin;
 use super::compile::{Compiler, about_table, column_index, physical};
 use super::scan;
@@ -17,8 +21,7 @@ use crate::connector::SourceChangelog;
 use crate::connector::lookup::LookupMode;
 use crate::operator::calc::Calc;
 use crate::operator::lookup_join::{LookupColumn, LookupJoin, PairCondition};
-use crate::runtime::circuit::{Changelog, LookupSpec, Node, NodeId, NodeKind, NodeNotes, SourceSpec};
-use crate::runtime::{Bound, Held, Lifetime};
+use crate::runtime::circuit::{Changelog, LookupPolicy, LookupSpec, Node, NodeId, NodeKind, NodeNotes, SourceSpec};
 use crate::{Error, Result};
 
 /// What is looked up: a table, seen through projections, filters and other names.
@@ -46,6 +49,8 @@ pub(super) fn lower(compiler: &mut Compiler, join: &TemporalJoin, left: NodeId, 
     let (spec, _) = compiler.scans.source(looked.scan)?;
     let mode = mode(&spec)?;
     check_changes(compiler, left, &mode, &spec.table.name)?;
+    check_hint(join, &mode, &spec.table.name)?;
+    let policy = join.hint.unwrap_or_default().policy(compiler.options.lookup);
     let by_key = matches!(mode, LookupMode::Keyed { .. });
     let (keys, rest) = keys(join, &looked, &spec, by_key)?;
     let read = DFSchema::try_from(Arc::clone(&spec.projection))?;
@@ -64,7 +69,7 @@ pub(super) fn lower(compiler: &mut Compiler, join: &TemporalJoin, left: NodeId, 
     let table_keys = keys.iter().map(|k| physical(&k.table, &read)).collect::<Result<Vec<_>>>()?;
     let key_fields = keys.iter().filter_map(|k| Some(field_of(&k.table, &spec.projection)?.clone()));
     let key_fields: Vec<Field> = if by_key { key_fields.collect() } else { Vec::new() };
-    let notes = notes(compiler, join, left, &outputs, &keys, &spec, &mode);
+    let notes = notes(compiler, join, left, &outputs, &keys, &spec, (&mode, &policy));
     let lookup = LookupJoin {
         unique: !notes.keys.is_empty(),
         outer,
@@ -82,7 +87,7 @@ pub(super) fn lower(compiler: &mut Compiler, join: &TemporalJoin, left: NodeId, 
         projection: spec.projection,
         keys: Arc::new(Schema::new(key_fields)),
         mode,
-        policy: compiler.options.lookup,
+        policy,
         join: Arc::new(lookup),
     });
     let kind = NodeKind::Lookup(compiler.circuit.lookups.len() - 1);
@@ -310,7 +315,7 @@ fn notes(
     outputs: &[LookupColumn],
     keys: &[Key],
     spec: &SourceSpec,
-    mode: &LookupMode,
+    (mode, policy): (&LookupMode, &LookupPolicy),
 ) -> NodeNotes {
     let before = &compiler.circuit.node(left).notes;
     let place = |column: usize| outputs.iter().position(|o| *o == LookupColumn::Probe(column));
@@ -325,29 +330,11 @@ fn notes(
     let unique: Vec<Vec<usize>> = if once { before.keys.iter().filter_map(kept).collect() } else { Vec::new() };
     let kind = if join.join_type == JoinType::Left { "LEFT" } else { "INNER" };
     NodeNotes {
-        detail: format!("{kind}, on=[{}], {}", join.condition.human_display(), shown(mode)),
+        detail: format!("{kind}, on=[{}], {}", join.condition.human_display(), shown(mode, policy)),
         changelog: before.changelog,
         keys: unique,
         net: false,
-        bound: Some(bound(compiler, spec, mode)),
+        bound: Some(bound(policy, spec, mode)),
         ..before.carried(|column| place(column).into_iter().collect())
     }
-}
-
-/// How the table is looked up, for `EXPLAIN`.
-fn shown(mode: &LookupMode) -> String {
-    match mode {
-        LookupMode::Whole { reload: None, .. } => "table kept whole".into(),
-        LookupMode::Whole { reload: Some(span), .. } => format!("table kept whole, read again every {span:?}"),
-        LookupMode::Keyed { cache: None, .. } => "asked by key".into(),
-        LookupMode::Keyed { cache: Some(cache), .. } => format!("asked by key, cache of {} rows", cache.max_rows),
-    }
-}
-
-fn bound(compiler: &Compiler, spec: &SourceSpec, mode: &LookupMode) -> Bound {
-    let capacity = u64::try_from(compiler.options.lookup.capacity).unwrap_or(u64::MAX);
-    Bound::of([match mode {
-        LookupMode::Whole { .. } => Held::rows(format!("table '{}'", spec.table.name)).lives(Lifetime::End),
-        LookupMode::Keyed { .. } => Held::at_most(capacity, "request"),
-    }])
 }

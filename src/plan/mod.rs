@@ -36,6 +36,7 @@ mod windowed_changes;
 pub use as_of::TemporalJoin;
 pub use compile::{CompileOptions, EmitOptions, Query, compile};
 pub use explain::explain;
+pub use lookup::LookupHint;
 pub use match_recognize::{Instant, MatchClauses, MatchNumber, MatchRecognizeNode, Navigate, Over, classifier};
 pub use table::{ColumnOrigin, StreamTable, TableWatermark};
 pub use ttl::StateTtls;

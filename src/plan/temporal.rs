@@ -23,6 +23,12 @@ pub(super) fn lower(compiler: &mut Compiler, join: &TemporalJoin, columns: &[usi
     let notes = &compiler.circuit.node(left).notes;
     let time = join.left.schema().index_of_column(&join.time)?;
     if notes.rowtimes.contains(&time) {
+        if join.hint.is_some() {
+            return Err(Error::Unsupported(format!(
+                "LOOKUP: '{}' is a rowtime, and as of a rowtime nothing is looked up outside",
+                join.time.name
+            )));
+        }
         return match notes.changelog {
             Changelog::Append => by_rowtime(compiler, join, time, columns),
             Changelog::Retract => {

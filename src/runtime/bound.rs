@@ -65,6 +65,10 @@ pub enum Lifetime {
     Watermark,
     /// Until the bounded input ends.
     End,
+    /// Until a request is free for it: no source is read as long as something waits for one.
+    Request,
+    /// As long as the job runs.
+    Job,
 }
 
 impl Bound {
@@ -160,6 +164,8 @@ impl fmt::Display for Held {
             Lifetime::Forever | Lifetime::Span(..) => {}
             Lifetime::Watermark => f.write_str(" ahead of the watermark")?,
             Lifetime::End => f.write_str(", until it ends")?,
+            Lifetime::Request => f.write_str(" until a request is free (no source is read meanwhile)")?,
+            Lifetime::Job => f.write_str(", as long as the job runs")?,
             Lifetime::Windows { slices, spec } => {
                 f.write_str(if *slices { " and slice of open windows" } else { " of open windows" })?;
                 spec.iter().try_for_each(|spec| write!(f, ", {spec}"))?;
@@ -209,6 +215,11 @@ mod tests {
             (Held::rows("the input").ttl(Some(1000)), "rows of the input, state TTL 1 s"),
             (Held::rows("the input").lives(Lifetime::Watermark), "rows of the input ahead of the watermark"),
             (Held::rows("the input").lives(Lifetime::End), "rows of the input, until it ends"),
+            (
+                Held::rows("the input").lives(Lifetime::Request),
+                "rows of the input until a request is free (no source is read meanwhile)",
+            ),
+            (Held::rows("table 't'").lives(Lifetime::Job), "rows of table 't', as long as the job runs"),
             (
                 Held::rows("it").of_side("left").within(90_000, "interval"),
                 "left: rows of it of the last 1 min 30 s (interval)",

@@ -158,10 +158,13 @@ pub struct LookupSpec {
     pub join: Arc<LookupJoin>,
 }
 
+/// How many rows are looked up for in one request at most.
+pub const REQUEST_ROWS: usize = 1024;
+
 /// How a table is asked by key, as the session and the query's hints say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookupPolicy {
-    /// How many requests are under way at most.
+    /// How many requests are under way at most, those included whose answers wait for their turn.
     pub capacity: usize,
     /// How long a request may take, its repetitions included.
     pub timeout: Duration,
@@ -170,7 +173,7 @@ pub struct LookupPolicy {
 }
 
 /// How keys for which nothing is found are asked for again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
 pub struct RetryMiss {
     /// After how long.
     pub delay: Duration,

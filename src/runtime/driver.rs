@@ -7,7 +7,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, ToCommit, has_ended};
+use tokio::sync::watch;
+
+use super::checkpoint::{
+    Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed,
+};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};
@@ -15,7 +19,8 @@ use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
 use super::partitions::Partitions;
 use super::port::{Arrival, Port, Resume, Told};
-use crate::change::{ChangeBatch, Clock};
+use super::tasks::AbortOnDrop;
+use crate::change::{ChangeBatch, Clock, Sleeper};
 use crate::connector::{SinkRecovery, SourceBatch};
 use crate::{Error, Result};
 
@@ -89,6 +94,12 @@ impl Control {
 /// Wakes the driver's thread.
 struct Unpark(Thread);
 
+impl Sleeper for Unpark {
+    fn moved(&self) {
+        self.0.unpark();
+    }
+}
+
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
@@ -115,6 +126,8 @@ pub(super) struct Driver {
     pub step_rows: usize,
     /// How the sources stand; nothing before the first turn.
     pub states: Option<Vec<SourceState>>,
+    /// What the clock wakes when it is moved.
+    pub sleeper: Option<Arc<dyn Sleeper>>,
     /// Whether what was left has been taken for the end.
     pub drained: bool,
     /// When each source last brought rows, by the clock.
@@ -122,6 +135,10 @@ pub(super) struct Driver {
     /// How the partitions of sources stand.
     pub partitions: Partitions,
     pub coordinator: Coordinator,
+    /// Ends the search for orders from other processes with the driver.
+    pub orders: Option<AbortOnDrop>,
+    /// Where it tells from which checkpoint it goes on, or that there is none.
+    pub resumed: watch::Sender<Option<Option<Resumed>>>,
 }
 
 /// What the sources and look-ups had ready.
@@ -176,7 +193,10 @@ impl Driver {
         }
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
         self.partitions = Partitions::new(self.ports.iter().map(|p| p.partitions), self.clock.now_millis());
-        self.clock.on_move(waker.clone());
+        // Known to the clock as long as the job runs.
+        let sleeper: Arc<dyn Sleeper> = Arc::new(Unpark(std::thread::current()));
+        self.clock.on_move(Arc::downgrade(&sleeper));
+        self.sleeper = Some(sleeper);
         self.states = Some(states);
         Ok(Turn::Stepped)
     }
@@ -231,8 +251,11 @@ impl Driver {
             }));
             let restored = restored.unwrap_or_else(|panic| Err(Error::panic("restoring", panic.as_ref())));
             let restored = restored.map_err(|e| checkpoint.unusable(e))?;
-            log::info!("job '{}' goes on from checkpoint {}", checkpoint.manifest.job, checkpoint.manifest.id);
-            restored.report.iter().for_each(|line| log::info!("{line}"));
+            let Restored { report, .. } = &restored;
+            let told = Resumed { checkpoint: checkpoint.manifest.id, ended, report: report.clone() };
+            log::info!("job '{}' goes on from checkpoint {}", checkpoint.manifest.job, told.checkpoint);
+            report.iter().for_each(|line| log::info!("{line}"));
+            self.resumed.send_replace(Some(Some(told)));
             for (resume, (positions, ended)) in resumes.iter_mut().zip(restored.positions.iter().zip(&restored.ended)) {
                 *resume = Resume { seek: positions.seek(), skip: positions.skip(), ended: *ended };
             }
@@ -242,6 +265,7 @@ impl Driver {
             self.coordinator.positions = restored.positions;
             recoveries = restored.recoveries;
         }
+        self.resumed.send_if_modified(|told| told.is_none().then(|| *told = Some(None)).is_some());
         if self.coordinator.is_on() {
             for (sink, (outlet, mut recovery)) in self.outlets.iter_mut().zip(recoveries).enumerate() {
                 recovery.id = self.coordinator.sink_name(sink);
@@ -250,6 +274,14 @@ impl Driver {
         } else if recoveries.iter().any(|r| !r.prepared.is_empty()) {
             let message = "the checkpoint holds output that is still to be committed: set execution.checkpointing.dir";
             return Err(Error::Option(message.into()));
+        }
+        if let (Some(store), false) = (self.coordinator.store(), ended) {
+            let (control, driver) = (Arc::clone(&self.control), std::thread::current());
+            let hand_over = Arc::new(move |request| {
+                control.request(request);
+                driver.unpark();
+            });
+            self.orders = Some(AbortOnDrop(self.coordinator.spawn(heed(store.clone(), hand_over))));
         }
         if !ended {
             self.ports.iter_mut().zip(resumes).try_for_each(|(port, resume)| port.begin(resume))?;
@@ -323,7 +355,8 @@ impl Driver {
         if tick {
             self.executor.report()?;
         }
-        let timer = self.executor.next_timer().map(|at| at.saturating_sub(self.clock.now_millis()));
+        let timers = self.lookups.iter().filter_map(LookupEdge::next_timer).chain(self.executor.next_timer());
+        let timer = timers.min().map(|at| at.saturating_sub(self.clock.now_millis()));
         let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
         let timer = timer.into_iter().chain(self.coordinator.wait(self.clock.now_millis()));
         let timeout = self.idle_timeouts.iter().flatten().copied().chain(timer).min().unwrap_or(REST);
@@ -336,13 +369,17 @@ impl Driver {
         let mut context = Context::from_waker(waker);
         let (batches, partitions) = (vec![Vec::new(); self.ports.len()], vec![Vec::new(); self.ports.len()]);
         let mut taken = Taken { batches, partitions, lookups: Vec::new(), news: false };
-        for (number, lookup) in self.lookups.iter_mut().enumerate() {
-            let input = lookup.poll(&self.executor, number, &mut context, now)?;
+        let mut room = true;
+        // From the last on: what one gives may be asked of those behind it.
+        for (number, lookup) in self.lookups.iter_mut().enumerate().rev() {
+            let input = lookup.poll((&self.executor, number), room, &mut context, now)?;
+            room &= lookup.has_room(&self.executor, number);
             taken.news |= input.is_news();
             taken.lookups.push(input);
         }
+        taken.lookups.reverse();
         taken.news |= self.executor.has_news();
-        if !self.lookups.iter().enumerate().all(|(number, lookup)| lookup.has_room(&self.executor, number)) {
+        if !room {
             // A source that is not asked does not fall idle.
             self.last_rows.fill(now);
             (0..states.len()).for_each(|source| self.partitions.wait(source, now));
@@ -406,7 +443,8 @@ impl Driver {
             *state = SourceState::Ended;
             self.executor.metrics().ended(source);
         }
-        Ok(Taken { batches, partitions, lookups: Vec::new(), news: true })
+        let lookups = self.lookups.iter().map(LookupEdge::nothing).collect();
+        Ok(Taken { batches, partitions, lookups, news: true })
     }
 
     fn count(&mut self, source: usize, batch: &SourceBatch, told: &Told) -> usize {

@@ -101,6 +101,8 @@ struct LookupNode {
     in_flight: InFlight,
     /// How far its watermark may go in the step that is being run.
     reached: Watermark,
+    /// What the cache of its answers holds.
+    cache: OperatorStats,
 }
 
 enum Team {
@@ -152,8 +154,8 @@ impl Executor {
                 NodeKind::Source(i) => appends[i] = node.notes.changelog == Changelog::Append,
                 NodeKind::Lookup(i) => {
                     let whole = matches!(circuit.lookups[i].mode, LookupMode::Whole { .. });
-                    let in_flight = InFlight::default();
-                    lookups.push((i, LookupNode { node: id, whole, in_flight, reached: Watermark::MIN }));
+                    let (in_flight, cache) = (InFlight::default(), OperatorStats::default());
+                    lookups.push((i, LookupNode { node: id, whole, in_flight, reached: Watermark::MIN, cache }));
                 }
                 _ => {}
             }
@@ -223,6 +225,7 @@ impl Executor {
         for (lookup, probes) in self.lookups.iter_mut().zip(output.probes) {
             let input = self.circuit.nodes[lookup.node].inputs[0];
             lookup.in_flight.leave(join_small(probes)?, self.watermarks[input.0]);
+            self.metrics.state_rows(lookup.node, lookup.rows());
         }
         Ok(StepOutput { sinks: output.sinks })
     }
@@ -232,6 +235,7 @@ impl Executor {
         inputs.resize_with(self.lookups.len(), LookupInput::default);
         let both = self.lookups.iter_mut().zip(inputs);
         both.map(|(lookup, input)| {
+            lookup.cache = input.cache;
             let (work, reached) = lookup.in_flight.take(input)?;
             lookup.reached = reached;
             Ok(work)
@@ -319,8 +323,7 @@ impl Executor {
     /// When a worker is gone.
     pub fn report(&mut self) -> Result<()> {
         for lookup in &self.lookups {
-            let in_flight = &lookup.in_flight;
-            let (state_rows, state_bytes) = (in_flight.rows() as u64, in_flight.bytes() as u64);
+            let (state_rows, state_bytes) = (lookup.rows(), lookup.in_flight.bytes() as u64 + lookup.cache.state_bytes);
             self.metrics.stats(lookup.node, 0, OperatorStats { state_rows, state_bytes, ..OperatorStats::default() });
         }
         match &mut self.team {
@@ -457,6 +460,11 @@ fn first_cause<T>(replies: Vec<Result<T>>) -> Result<Vec<T>> {
 }
 
 impl LookupNode {
+    /// How many rows are out, kept as a table, or cached.
+    fn rows(&self) -> u64 {
+        self.in_flight.rows() as u64 + self.cache.state_rows
+    }
+
     /// Whether the watermark behind all that has left has still to go on, and nothing stands before it.
     fn has_news(&self) -> bool {
         self.in_flight.is_empty() && self.reached < self.in_flight.latest()

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request};
+use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request, Resumed};
 use super::circuit::{Circuit, NodeKind, SinkSpec, SourceSpec};
 use super::driver::{Control, Driver, JobEnd, Turn};
 use super::executor::Executor;
@@ -63,6 +63,8 @@ pub struct Job {
     driver: Thread,
     end: watch::Receiver<Option<Result<JobEnd>>>,
     metrics: Arc<Metrics>,
+    resumed: watch::Receiver<Option<Option<Resumed>>>,
+    takes_checkpoints: bool,
     _keep: Option<Arc<dyn Keep>>,
 }
 
@@ -103,10 +105,11 @@ impl futures::Stream for Results {
 /// # Errors
 /// When a source or sink cannot be opened, or a thread not started.
 pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<(Job, Vec<Results>)> {
-    let keep = options.keep.clone();
+    let (keep, takes_checkpoints) = (options.keep.clone(), options.checkpoints.dir.is_some());
     let (driver, results) = open(Arc::new(circuit), options, &Tasks::beside(runtime))?;
     let (control, metrics) = (Arc::clone(&driver.control), Arc::clone(driver.executor.metrics()));
     let (ended, end) = watch::channel(None);
+    let resumed = driver.resumed.subscribe();
     let thread = std::thread::Builder::new()
         .name("millstream-driver".into())
         .spawn(move || {
@@ -114,7 +117,8 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
             ended.send_replace(Some(outcome.unwrap_or_else(|p| Err(Error::panic("the driver", p.as_ref())))));
         })
         .map_err(|e| Error::io("starting the driver's thread", e))?;
-    Ok((Job { control, driver: thread.thread().clone(), end, metrics, _keep: keep }, results))
+    let driver = thread.thread().clone();
+    Ok((Job { control, driver, end, metrics, resumed, takes_checkpoints, _keep: keep }, results))
 }
 
 /// A job that its owner drives, turn by turn, in one thread with all its tasks: what a [`Job`] does, in an order that is the same every
@@ -173,6 +177,9 @@ fn open(circuit: Arc<Circuit>, options: JobOptions, tasks: &Tasks) -> Result<(Dr
     let driver = Driver {
         executor,
         states: None,
+        sleeper: None,
+        orders: None,
+        resumed: watch::channel(None).0,
         drained: false,
         last_rows: Vec::new(),
         partitions: Partitions::default(),
@@ -224,6 +231,26 @@ impl Job {
     pub fn stop(&self) {
         self.control.drain();
         self.driver.unpark();
+    }
+
+    /// From which checkpoint it goes on, and what becomes of the state there; `None` where it begins anew. Waits until that is
+    /// decided.
+    ///
+    /// # Errors
+    /// When it cannot go on from the checkpoints that are there.
+    pub async fn resumed(&self) -> Result<Option<Resumed>> {
+        let mut resumed = self.resumed.clone();
+        let told = resumed.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        match told {
+            Some(told) => Ok(told),
+            // The driver has ended before it could say.
+            None => self.wait().await.map(|_| None),
+        }
+    }
+
+    /// Whether it takes checkpoints: whether `execution.checkpointing.dir` was set when it was started.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.takes_checkpoints
     }
 
     /// Takes a last checkpoint and ends: open windows stay open, and started again the job goes on where it was. Without

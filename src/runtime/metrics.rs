@@ -187,6 +187,11 @@ impl Metrics {
         w.late_rows.store(stats.late_rows, Relaxed);
     }
 
+    /// What a node holds that no worker keeps.
+    pub(super) fn state_rows(&self, node: usize, rows: u64) {
+        self.nodes[node].workers[0].state_rows.store(rows, Relaxed);
+    }
+
     pub(super) fn watermark(&self, node: usize, watermark: Watermark) {
         self.nodes[node].watermark.store(watermark.0, Relaxed);
     }

@@ -28,5 +28,5 @@ pub use driver::{JobEnd, Turn};
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput, StepPartitions};
 pub use job::{Job, JobOptions, ManualJob, Results, start};
 pub use lookup::{LookupInput, Probes};
-pub use checkpoint::{CheckpointOptions, Durable};
+pub use checkpoint::{CheckpointOptions, Durable, Resumed};
 pub use metrics::{CheckpointMetrics, Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};

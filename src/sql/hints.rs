@@ -1,4 +1,5 @@
-//! Query hints: `SELECT /*+ STATE_TTL('a' = '1d', 'b' = '6h') */ …`. Others than `STATE_TTL` are passed over.
+//! Query hints: `SELECT /*+ STATE_TTL('a' = '1d', 'b' = '6h') */ …`, and `LOOKUP`, of which `lookup_hint.rs` knows more. Others are
+//! passed over.
 //!
 //! Table hints: `FROM t /*+ OPTIONS('key' = 'value') */`. The tree has no place for them: the options travel as part of the
 //! table's name, behind signs that no name has, until the table is looked up.
@@ -128,9 +129,8 @@ impl Visitor for Hints<'_> {
 
 impl Hints<'_> {
     fn read(&mut self, select: &Select) -> std::result::Result<(), String> {
-        let hints = select.optimizer_hints.iter();
-        for hint in hints.filter(|h| h.style == OptimizerHintStyle::MultiLine && h.prefix.is_empty()) {
-            for (name, span) in state_ttls(&hint.text)? {
+        for text in plain_hints(select) {
+            for (name, span) in state_ttls(text)? {
                 let known = relations(select);
                 if !known.contains(&name) {
                     let unknown = unknown("table or alias", &name, known.iter().map(String::as_str));
@@ -149,41 +149,52 @@ impl Hints<'_> {
     }
 }
 
+/// The texts of a SELECT's hints.
+pub(super) fn plain_hints(select: &Select) -> impl Iterator<Item = &str> {
+    let hints = select.optimizer_hints.iter();
+    hints.filter(|h| h.style == OptimizerHintStyle::MultiLine && h.prefix.is_empty()).map(|h| h.text.as_str())
+}
+
 /// The names and time spans in the `STATE_TTL`s of a hint's text.
 fn state_ttls(text: &str) -> std::result::Result<Vec<(String, String)>, String> {
+    Ok(calls(text, "STATE_TTL", "STATE_TTL('table' = '1 d', …)")?.into_iter().flatten().collect())
+}
+
+/// The pairs in each hint of a name in a hint's text, which is to be `written` so.
+pub(super) fn calls(text: &str, name: &str, written: &str) -> std::result::Result<Vec<Vec<(String, String)>>, String> {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().map_err(|e| format!("the hint {text}: {e}"))?;
     let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+    let pair = |pair: &[Token]| match pair {
+        [Token::Word(key), Token::Eq, Token::SingleQuotedString(value)] => Ok((key.value.clone(), value.clone())),
+        [Token::SingleQuotedString(key), Token::Eq, Token::SingleQuotedString(value)] => {
+            Ok((key.clone(), value.clone()))
+        }
+        _ => Err(format!("the hint '{name}' is written {written}")),
+    };
     let mut found = Vec::new();
     let mut rest = tokens.as_slice();
     while let Some((first, behind)) = rest.split_first() {
         rest = behind;
-        if !matches!(first, Token::Word(w) if w.value.eq_ignore_ascii_case("STATE_TTL")) {
+        if !matches!(first, Token::Word(w) if w.value.eq_ignore_ascii_case(name)) {
             continue;
         }
         let end = rest.iter().position(|t| *t == Token::RParen).unwrap_or(rest.len());
         let (arguments, behind) = rest.split_at(end);
         let pairs = arguments.strip_prefix(&[Token::LParen]).unwrap_or_default().split(|t| *t == Token::Comma);
-        for pair in pairs {
-            found.push(match pair {
-                [Token::Word(name), Token::Eq, Token::SingleQuotedString(span)] => (name.value.clone(), span.clone()),
-                [Token::SingleQuotedString(name), Token::Eq, Token::SingleQuotedString(span)] => {
-                    (name.clone(), span.clone())
-                }
-                _ => return Err("the hint STATE_TTL is written STATE_TTL('table' = '1 d', …)".into()),
-            });
-        }
+        found.push(pairs.map(pair).collect::<std::result::Result<_, _>>()?);
         rest = behind;
     }
     Ok(found)
 }
 
 /// What the relations in a FROM are called.
-fn relations(select: &Select) -> Vec<String> {
+pub(super) fn relations(select: &Select) -> Vec<String> {
     let all = select.from.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
     all.flat_map(names).collect()
 }
 
-fn names(relation: &TableFactor) -> Vec<String> {
+/// What a relation is called; several names where it is a join in brackets.
+pub(super) fn names(relation: &TableFactor) -> Vec<String> {
     let last = |name: &ObjectName| Some(name.0.last()?.as_ident()?.value.clone());
     match relation {
         TableFactor::Table { name, alias, .. } => match alias {

@@ -14,6 +14,7 @@ mod hints;
 mod insert;
 mod like;
 mod locate;
+mod lookup_hint;
 mod match_recognize;
 mod names;
 mod place;

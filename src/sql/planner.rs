@@ -20,6 +20,7 @@ use super::functions::Functions;
 use super::group_window::{self, plan_group_windows};
 use super::grouping::compute_grouped;
 use super::hints::{name_hinted, read_state_ttls, split};
+use super::lookup_hint::mark_lookups;
 use super::names::tell_apart;
 use super::place::{Place, message_of, unknown};
 use super::table::hinted_table;
@@ -114,6 +115,7 @@ impl<'a> Planner<'a> {
         let mut query = query.clone();
         name_hinted(&mut query)?;
         read_state_ttls(&query, &mut self.state_ttls.borrow_mut())?;
+        mark_lookups(&mut query)?;
         tell_apart(&mut query);
         self.functions.prepare(&mut query);
         group_window::prepare(&mut query);

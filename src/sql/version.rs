@@ -15,14 +15,17 @@ use datafusion_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore, 
 use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Ident, Spanned, TableFactor, TableVersion};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::lookup_hint;
 use super::window::{at, located};
-use crate::plan::TemporalJoin;
+use crate::plan::{LookupHint, TemporalJoin};
 
 /// A relation as of a time: a column of what it is joined with, by its name as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 struct VersionOf {
     input: Arc<LogicalPlan>,
     time: Vec<Ident>,
+    /// What a hint says of how it is looked up.
+    hint: Option<LookupHint>,
 }
 
 impl VersionOf {
@@ -93,17 +96,18 @@ pub(super) fn plan_version(
         return Ok(Err(relation));
     };
     let span = time.span();
-    let time = match time {
+    let mut time = match time {
         SqlExpr::Identifier(name) => vec![name.clone()],
         SqlExpr::CompoundIdentifier(names) => names.clone(),
         _ => return Err(at(span, "FOR SYSTEM_TIME AS OF takes a time attribute of the join's left side, by its name")),
     };
+    let hint = time.last_mut().map(lookup_hint::take).transpose().map_err(|message| at(span, message))?.flatten();
     let mut now = relation;
     if let TableFactor::Table { version, alias, .. } = &mut now {
         (*version, *alias) = (None, None);
     }
     let input = Arc::new(context.plan(now)?);
-    Ok(Ok(LogicalPlan::Extension(Extension { node: Arc::new(VersionOf { input, time }) })))
+    Ok(Ok(LogicalPlan::Extension(Extension { node: Arc::new(VersionOf { input, time, hint }) })))
 }
 
 /// Makes of joins whose right side is a table as of a time what they are.
@@ -134,7 +138,7 @@ fn fold_join(join: &Join, version: &VersionOf) -> Result<LogicalPlan> {
     let equal = join.on.iter().map(|(l, r)| l.clone().eq(r.clone()));
     let condition = conjunction(equal.chain(join.filter.clone())).unwrap_or_else(|| lit(true));
     let node = TemporalJoin::try_new([Arc::clone(&join.left), right], join.join_type, condition, time);
-    let node = Arc::new(node.map_err(|e| located(e, version.span()))?);
+    let node = Arc::new(node.map_err(|e| located(e, version.span()))?.hinted(version.hint));
     Ok(LogicalPlan::Extension(Extension { node }))
 }
 

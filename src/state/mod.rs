@@ -2,11 +2,9 @@
 //!
 //! Everything is found by dense numbers: [`Keys`] numbers key values, a [`RowStore`] numbers rows, a [`Multiset`] numbers
 //! distinct rows, and what else an operator knows of them stands in vectors indexed by these. [`Lists`] tells which rows belong
-//! to which key, [`Timelines`] tell it in the order of time, [`Deadlines`] when something of a key is due, and [`Expiry`] what no
-//! row has touched for too long. What is dropped leaves gaps until most is gone; then the
-//! rest is numbered anew, and a [`Remap`] tells the others.
+//! to which key, [`Timelines`] tell it in the order of time, and [`Expiry`] what no row has touched for too long. What is dropped leaves
+//! gaps until most is gone; then the rest is numbered anew, and a [`Remap`] tells the others.
 
-mod deadlines;
 mod expiry;
 mod keys;
 mod lists;
@@ -22,7 +20,6 @@ use std::borrow::Cow;
 
 use arrow::array::RecordBatch;
 
-pub use deadlines::Deadlines;
 pub use expiry::Expiry;
 pub use keys::Keys;
 pub use lists::Lists;

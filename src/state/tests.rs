@@ -164,9 +164,21 @@ fn packed_keys_have_one_number_each() {
                 assert_eq!(text(&taken, row), text(&batch, row), "seed {seed}");
             }
             assert_eq!(keys.len(), model.len(), "seed {seed}");
+            let mut found = Vec::new();
+            keys.find(batch.columns(), rows, &mut found).unwrap();
+            assert_eq!(found, ids, "seed {seed}");
             if rng.random_bool(0.2) {
                 let remap = keys.retain(|id| id % 3 != 0).unwrap();
                 model = model.into_iter().filter_map(|(row, id)| Some((row, remap.get(id)?))).collect();
+                keys.find(batch.columns(), rows, &mut found).unwrap();
+                for (row, id) in found.iter().enumerate() {
+                    let known = model.get(&text(&batch, row)).copied();
+                    assert!(known.is_none_or(|known| known == *id), "seed {seed}");
+                    // A key without a number may be left without.
+                    if *id != GONE {
+                        model.insert(text(&batch, row), *id);
+                    }
+                }
             }
         }
         assert_eq!(keys.freeze().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), model.len());

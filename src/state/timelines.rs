@@ -2,8 +2,11 @@
 
 use super::Remap;
 
+/// A row that belongs more places than this before the last of its key waits for others of that kind.
+const NEAR: usize = 64;
+
 /// A row and its time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timed {
     /// Milliseconds.
     pub time: i64,
@@ -11,8 +14,8 @@ pub struct Timed {
     pub row: u32,
 }
 
-/// For each key its rows in the order of their times, those of one time in the order they came. What lies between two times is
-/// found by binary search, and what is past goes at once.
+/// For each key its rows in the order of their times, those of one time in the order of their numbers, however they come. What lies
+/// between two times is found by binary search.
 #[derive(Debug, Default)]
 pub struct Timelines {
     /// By key.
@@ -21,13 +24,15 @@ pub struct Timelines {
     places: Vec<Timed>,
     /// By a block's class where such blocks begin that no line has.
     free: Vec<Vec<usize>>,
+    /// Rows with their keys that belong far before the last of these. There are none but between `push` and `settle`.
+    far: Vec<(u32, Timed)>,
+    rows: usize,
 }
 
-/// Where a key's rows stand: `len` of them behind the first `head` places of a block.
+/// Where a key's rows stand: the first `len` places of a block.
 #[derive(Debug, Clone, Copy, Default)]
 struct Line {
     block: usize,
-    head: u32,
     len: u32,
     /// The block has room for `1 << class >> 1` rows; 0 without a block.
     class: u32,
@@ -38,49 +43,82 @@ impl Line {
         1usize << self.class >> 1
     }
 
-    fn start(self) -> usize {
-        self.block + self.head as usize
-    }
-
     fn end(self) -> usize {
-        self.start() + self.len as usize
+        self.block + self.len as usize
     }
 }
 
 impl Timelines {
-    /// Adds a row behind those of its key that are not later. Tells whether it is the first of them.
-    pub fn push(&mut self, key: u32, time: i64, row: u32) -> bool {
+    /// Adds a row to a key, if it is not there yet. [`Timelines::settle`] must follow before rows are asked for.
+    pub fn push(&mut self, key: u32, time: i64, row: u32) {
         if self.lines.len() <= key as usize {
             self.lines.resize(key as usize + 1, Line::default());
         }
+        let timed = Timed { time, row };
         let mut line = self.lines[key as usize];
-        if line.head as usize + line.len as usize == line.room() {
-            line = self.with_room(line);
-        }
-        let (start, end) = (line.start(), line.end());
-        let at = match self.places[start..end].last() {
-            Some(last) if last.time > time => start + self.places[start..end].partition_point(|t| t.time <= time),
-            _ => end,
+        let rows = &self.places[line.block..line.end()];
+        let at = match rows.last() {
+            Some(last) if *last >= timed => rows.partition_point(|t| *t < timed),
+            _ => rows.len(),
         };
-        self.places.copy_within(at..end, at + 1);
-        self.places[at] = Timed { time, row };
+        if rows.get(at) == Some(&timed) {
+            return;
+        }
+        if rows.len() - at > NEAR {
+            self.far.push((key, timed));
+            return;
+        }
+        line = self.with_room(line, 1);
+        let at = line.block + at;
+        self.places.copy_within(at..line.end(), at + 1);
+        self.places[at] = timed;
         line.len += 1;
+        self.rows += 1;
         self.lines[key as usize] = line;
-        at == start
     }
 
-    /// A line with room behind its last row: moved to the front of its block if that is half empty, else to a larger one.
-    fn with_room(&mut self, line: Line) -> Line {
-        let rows = line.start()..line.end();
-        if line.head > 0 && line.head as usize * 2 >= line.room() {
-            self.places.copy_within(rows, line.block);
-            return Line { head: 0, ..line };
+    /// Ends a series of `push`. A key's rows that belong far before its last go in together: each alone would move all behind it.
+    pub fn settle(&mut self) {
+        let mut far = std::mem::take(&mut self.far);
+        far.sort_unstable();
+        far.dedup();
+        for rows in far.chunk_by(|a, b| a.0 == b.0) {
+            self.merge(rows);
         }
-        let class = line.class + 1;
+        far.clear();
+        self.far = far;
+    }
+
+    /// Puts in rows of one key, in their order, none of which is there.
+    fn merge(&mut self, rows: &[(u32, Timed)]) {
+        let Some((key, _)) = rows.first() else { return };
+        let mut line = self.with_room(self.lines[*key as usize], rows.len());
+        let mut from = line.end();
+        let mut to = from + rows.len();
+        for (_, timed) in rows.iter().rev() {
+            let at = line.block + self.places[line.block..from].partition_point(|t| t < timed);
+            to -= from - at;
+            self.places.copy_within(at..from, to);
+            from = at;
+            to -= 1;
+            self.places[to] = *timed;
+        }
+        line.len += rows.len() as u32;
+        self.rows += rows.len();
+        self.lines[*key as usize] = line;
+    }
+
+    /// A line with room for some more rows: as it is, or moved to a larger block.
+    fn with_room(&mut self, line: Line, more: usize) -> Line {
+        let needed = line.len as usize + more;
+        if needed <= line.room() {
+            return line;
+        }
+        let class = class_of(needed);
         let block = self.block(class);
-        self.places.copy_within(rows, block);
+        self.places.copy_within(line.block..line.end(), block);
         self.give_back(line);
-        Line { block, head: 0, len: line.len, class }
+        Line { block, len: line.len, class }
     }
 
     fn block(&mut self, class: u32) -> usize {
@@ -114,14 +152,13 @@ impl Timelines {
         rows.get(start..end).unwrap_or_default()
     }
 
-    /// All rows of a key.
-    pub fn of(&self, key: u32) -> &[Timed] {
-        self.lines.get(key as usize).map_or(&[], |line| &self.places[line.start()..line.end()])
+    fn of(&self, key: u32) -> &[Timed] {
+        self.lines.get(key as usize).map_or(&[], |line| &self.places[line.block..line.end()])
     }
 
-    /// How many keys have been asked for room: those from 0 up to this.
-    pub fn keys(&self) -> u32 {
-        self.lines.len() as u32
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Whether a key has no rows.
@@ -129,38 +166,19 @@ impl Timelines {
         self.lines.get(key as usize).is_none_or(|line| line.len == 0)
     }
 
-    /// Lets go of a key's rows up to a time, that included, and tells them. Gives the time of the first that is left.
-    pub fn pass(&mut self, key: u32, until: i64, mut gone: impl FnMut(Timed)) -> Option<i64> {
-        let mut line = self.lines.get(key as usize).copied()?;
-        let rows = &self.places[line.start()..line.end()];
-        let past = match rows {
-            [only] => usize::from(only.time <= until),
-            several => several.partition_point(|t| t.time <= until),
-        };
-        let left = rows.get(past).map(|t| t.time);
-        rows[..past].iter().copied().for_each(&mut gone);
-        line.head += past as u32;
-        line.len -= past as u32;
-        if line.len == 0 {
-            self.give_back(line);
-            line = Line::default();
-        }
-        self.lines[key as usize] = line;
-        left
-    }
-
-    /// Follows rows to their new numbers, and gives up places that are not needed. Rows that were dropped must have been let go.
-    pub fn remap_rows(&mut self, rows: &Remap) {
+    /// Lets go of all keys' rows up to a time, that included, and of the places that are not needed. It goes through all lines: to
+    /// be called when most rows are past.
+    pub fn pass(&mut self, until: i64) {
         let old = std::mem::take(&mut self.places);
         self.free.clear();
+        self.rows = 0;
         for line in &mut self.lines {
-            let moved = old[line.start()..line.end()].iter();
-            let moved = moved.filter_map(|t| Some(Timed { row: rows.get(t.row)?, ..*t }));
+            let rows = &old[line.block..line.end()];
+            let left = &rows[rows.partition_point(|t| t.time <= until)..];
             let block = self.places.len();
-            self.places.extend(moved);
-            let len = self.places.len() - block;
-            let class = if len == 0 { 0 } else { len.next_power_of_two().ilog2() + 1 };
-            *line = Line { block, head: 0, len: len as u32, class };
+            self.places.extend_from_slice(left);
+            self.rows += left.len();
+            *line = Line { block, len: left.len() as u32, class: class_of(left.len()) };
             self.places.resize(block + line.room(), Timed::default());
         }
     }
@@ -176,9 +194,14 @@ impl Timelines {
     }
 }
 
+/// The class of the smallest block with room for some rows.
+fn class_of(rows: usize) -> u32 {
+    if rows == 0 { 0 } else { rows.next_power_of_two().ilog2() + 1 }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use rand::{Rng, SeedableRng};
     use rand_xoshiro::Xoshiro256PlusPlus;
@@ -192,57 +215,47 @@ mod tests {
     #[test]
     fn rows_stand_in_the_order_of_their_times() {
         let mut lines = Timelines::default();
-        for (row, time) in [(0, 10), (1, 30), (2, 20), (3, 20), (4, 5)] {
+        for (row, time) in [(0, 10), (1, 30), (3, 20), (2, 20), (4, 5), (1, 30), (2, 20)] {
             lines.push(7, time, row);
         }
-        assert_eq!(rows(lines.of(7)), [4, 0, 2, 3, 1]);
+        lines.settle();
+        assert_eq!((rows(lines.of(7)), lines.rows()), (vec![4, 0, 2, 3, 1], 5));
         assert_eq!(rows(lines.between(7, 10, 20)), [0, 2, 3]);
         assert_eq!(rows(lines.between(7, 21, 29)), [] as [u32; 0]);
         assert_eq!(rows(lines.between(7, 29, 21)), [] as [u32; 0]);
         assert_eq!((lines.between(3, 0, 99).len(), lines.between(99, 0, 99).len()), (0, 0));
-        let mut gone = Vec::new();
-        assert_eq!(lines.pass(7, 20, |t| gone.push(t.row)), Some(30));
-        assert_eq!((gone, rows(lines.of(7))), (vec![4, 0, 2, 3], vec![1]));
-        assert!(!lines.push(7, 30, 5) && lines.push(7, 29, 6));
-        assert_eq!(lines.pass(7, 30, |_| ()), None);
-        assert!(lines.is_empty(7));
+        lines.pass(20);
+        assert_eq!((rows(lines.of(7)), lines.is_empty(7)), (vec![1], false));
+        lines.pass(30);
+        assert!(lines.is_empty(7) && lines.rows() == 0);
     }
 
     #[test]
-    fn as_a_map_of_lists() {
+    fn as_a_map_of_sets() {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
         let mut lines = Timelines::default();
-        let mut model: BTreeMap<u32, Vec<Timed>> = BTreeMap::new();
-        let mut next = 0;
-        for step in 0i64..4000 {
-            let key = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..9) };
-            let time = step + rng.random_range(-20..20);
-            lines.push(key, time, next);
-            let list = model.entry(key).or_default();
-            let at = list.partition_point(|t| t.time <= time);
-            list.insert(at, Timed { time, row: next });
-            next += 1;
-            if step % 7 == 0 {
-                let until = step - 60;
-                for key in 0..9 {
-                    let mut gone = Vec::new();
-                    lines.pass(key, until, |t| gone.push(t));
-                    let list = model.entry(key).or_default();
-                    let past = list.partition_point(|t| t.time <= until);
-                    assert_eq!(gone, list.drain(..past).collect::<Vec<_>>());
-                }
+        let mut model: BTreeMap<u32, BTreeSet<Timed>> = BTreeMap::new();
+        for step in 0i64..2000 {
+            for _ in 0..rng.random_range(0..6) {
+                let key = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..9) };
+                // Some come again, and some belong hundreds of rows before the last.
+                let behind = if rng.random_bool(0.2) { 300 } else { 20 };
+                let row = rng.random_range(0..5000u32);
+                let time = step + i64::from(row) % behind;
+                lines.push(key, time, row);
+                model.entry(key).or_default().insert(Timed { time, row });
             }
-            if step % 500 == 499 {
-                let live: Vec<u32> = model.values().flatten().map(|t| t.row).collect();
-                let remap = Remap::keeping(next, |row| live.contains(&row));
-                lines.remap_rows(&remap);
-                model.values_mut().flatten().for_each(|t| t.row = remap.get(t.row).unwrap());
-                next = live.len() as u32;
+            lines.settle();
+            if step % 97 == 0 {
+                let until = step - 200;
+                lines.pass(until);
+                model.values_mut().for_each(|rows| rows.retain(|t| t.time > until));
             }
-            for (key, list) in &model {
-                assert_eq!(lines.of(*key), list.as_slice(), "key {key}, step {step}");
+            for (key, rows) in &model {
+                assert!(lines.of(*key).iter().eq(rows), "key {key}, step {step}");
             }
+            assert_eq!(lines.rows(), model.values().map(BTreeSet::len).sum::<usize>());
         }
-        assert!(lines.places.len() < 2000, "{} places for a hundred rows", lines.places.len());
+        assert!(lines.places.len() < 10_000, "{} places for {} rows", lines.places.len(), lines.rows());
     }
 }

@@ -77,6 +77,16 @@ fn what_operators_drop_is_told_with_why() {
                 ("{\"k\":5,\"ts\":\"1970-01-01 00:00:04\"}", 4, 10),
             ],
         ),
+        (
+            "SELECT a.k, b.k FROM (SELECT * FROM t WHERE k > 3) a JOIN (SELECT * FROM t WHERE k < 4) b \
+             ON a.ts BETWEEN b.ts AND b.ts + INTERVAL '1' SECOND",
+            "IntervalJoin",
+            // All that they could match was let go.
+            vec![
+                ("{\"k\":3,\"ts\":\"1970-01-01 00:00:03\"}", 3, 6),
+                ("{\"k\":5,\"ts\":\"1970-01-01 00:00:04\"}", 4, 10),
+            ],
+        ),
     ];
     for (query, operator, expected) in queries {
         let told = |(text, time, mark): &(&str, i64, i64)| {

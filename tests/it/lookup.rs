@@ -1,5 +1,7 @@
 //! Lookup joins: tables that are kept whole, tables that are asked by key, what fails and is tried again, and the watermark.
 
+mod hints;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,6 +7,7 @@ mod changing_over;
 mod changing_ranks;
 mod checkpoints;
 mod cli;
+mod clock;
 mod faults;
 mod flink;
 mod fuzz;

@@ -158,6 +158,51 @@ fn a_fast_source_waits_for_its_group() {
     }
 }
 
+/// The most rows that the join was seen to hold, while the slow source stood still at several seconds for as long as the fast one had
+/// something to read. A second a row, 20000 rows in all.
+fn most_held(options: &str) -> u64 {
+    let mut engine = Engine::new().unwrap();
+    engine.set("millstream.step.max-rows", "500").unwrap();
+    timed(&mut engine, "fast", options);
+    timed(&mut engine, "slow", options);
+    let (fast, slow) = (engine.input("fast").unwrap(), engine.input("slow").unwrap());
+    for part in 0..200 {
+        fast.blocking_push_changes(rows((0..100).map(|i| (part * 100 + i, part * 100 + i)))).unwrap();
+    }
+    drop(fast);
+    let (job, mut results) = engine.query(QUERY).unwrap();
+    let mut most = 0;
+    for second in [0, 1_000, 3_000, 7_000] {
+        slow.blocking_push_changes(rows([(second, second)].into_iter())).unwrap();
+        loop {
+            let metrics = job.metrics();
+            let source = |table: &str| metrics.sources.iter().find(|s| s.table == table).unwrap();
+            let held = metrics.operators.iter().find(|o| o.name == "IntervalJoin").unwrap().stats.state_rows;
+            most = most.max(held);
+            let (fast, slow) = (source("fast"), source("slow"));
+            let stands = fast.ended || fast.watermark.0 > second * 1000 + 10_000;
+            // What the join holds is told from time to time: by then it is of this second.
+            if slow.watermark.0 == second * 1000 && stands && held + 10 >= fast.rows - second as u64 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+    }
+    drop(slow);
+    assert_eq!(all(&engine, &job, &mut results).len(), 4);
+    most
+}
+
+#[test]
+fn a_fast_source_does_not_flood_a_join() {
+    let group = ", 'scan.watermark.alignment.group' = 'g', 'scan.watermark.alignment.max-drift' = '10 s'";
+    // The drift, a step's rows, what the interval keeps, and rows of the slow source.
+    let most = most_held(group);
+    assert!((500..=10 + 500 + 5 + 4 + 1).contains(&most), "{most} rows were held");
+    let most = most_held("");
+    assert!(most > 19_000, "without a group all is read: {most} rows were held");
+}
+
 #[test]
 fn sources_without_a_group_wait_for_nobody() {
     let alone = ", 'scan.watermark.alignment.group' = 'g', 'scan.watermark.alignment.max-drift' = '100 d'";

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::{Error, Result};
@@ -16,6 +17,8 @@ pub(super) struct Server {
     /// The table that it is asked for, for messages.
     table: String,
     shared: Mutex<Option<Arc<Client>>>,
+    /// Held by the request that connects: the others wait for what comes of it.
+    connecting: tokio::sync::Mutex<()>,
 }
 
 impl Server {
@@ -36,7 +39,12 @@ impl Server {
         config.application_name("millstream");
         config.options("-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex");
         config.connect_timeout(CONNECT_TIMEOUT);
-        Ok(Self { config, table: table.to_string(), shared: Mutex::default() })
+        Ok(Self {
+            config,
+            table: table.to_string(),
+            shared: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        })
     }
 
     /// A connection of the caller's own.
@@ -51,19 +59,27 @@ impl Server {
         Ok(client)
     }
 
-    /// The shared connection; a new one where there is none or it is broken. Until [`Lease::done`] the lease is taken for
+    /// The shared connection; a new one where there is none or it is broken. Until [`Lease::answered`] the lease is taken for
     /// a request that was given up, behind which others must not queue: it takes the connection away.
     pub async fn lease(&self) -> Result<Lease<'_>> {
-        let known = self.slot().clone().filter(|client| !client.is_closed());
-        let client = match known {
-            Some(client) => client,
-            None => {
-                let client = Arc::new(self.connect().await?);
-                *self.slot() = Some(Arc::clone(&client));
-                client
-            }
-        };
-        Ok(Lease { server: self, client, done: false })
+        if let Some(client) = self.known() {
+            return Ok(self.leased(client));
+        }
+        let _turn = self.connecting.lock().await;
+        if let Some(client) = self.known() {
+            return Ok(self.leased(client));
+        }
+        let client = Arc::new(self.connect().await?);
+        *self.slot() = Some(Arc::clone(&client));
+        Ok(self.leased(client))
+    }
+
+    fn known(&self) -> Option<Arc<Client>> {
+        self.slot().clone().filter(|client| !client.is_closed())
+    }
+
+    fn leased(&self, client: Arc<Client>) -> Lease<'_> {
+        Lease { server: self, client, state: Asked::Open }
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
@@ -88,24 +104,44 @@ impl Server {
 pub(super) struct Lease<'a> {
     server: &'a Server,
     pub client: Arc<Client>,
-    done: bool,
+    state: Asked,
+}
+
+/// What has become of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Open,
+    Answered,
+    Failed,
 }
 
 impl Lease<'_> {
-    /// The request was answered.
-    pub fn done(mut self) {
-        self.done = true;
+    /// The request was answered, or failed.
+    pub fn answered<T, E>(mut self, answer: std::result::Result<T, E>) -> std::result::Result<T, E> {
+        self.state = if answer.is_ok() { Asked::Answered } else { Asked::Failed };
+        answer
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if self.done {
+        if self.state == Asked::Answered {
             return;
         }
         let mut slot = self.server.slot();
         if slot.as_ref().is_some_and(|client| Arc::ptr_eq(client, &self.client)) {
             *slot = None;
+        }
+        // What was given up is not to go on at the server.
+        if self.state == Asked::Open
+            && let Ok(tasks) = Handle::try_current()
+        {
+            let cancel = self.client.cancel_token();
+            tasks.spawn(async move {
+                if let Err(e) = cancel.cancel_query(NoTls).await {
+                    log::debug!("a request to PostgreSQL could not be cancelled: {e}");
+                }
+            });
         }
     }
 }

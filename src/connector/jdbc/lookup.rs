@@ -49,8 +49,8 @@ impl Lookup for JdbcLookup {
         let texts = keys.columns().iter().map(columns::to_text).collect::<Result<Vec<_>>>()?;
         let lease = self.server.lease().await?;
         let parameters: Vec<&(dyn ToSql + Sync)> = texts.iter().map(|t| t as &(dyn ToSql + Sync)).collect();
-        let rows = lease.client.query(&self.statement, &parameters).await.map_err(|e| self.server.failed(&e))?;
-        lease.done();
+        let answer = lease.client.query(&self.statement, &parameters).await;
+        let rows = lease.answered(answer).map_err(|e| self.server.failed(&e))?;
         let number = |row: &tokio_postgres::Row| {
             let ordinal: Option<i64> = row.try_get(0).ok();
             let number = ordinal.and_then(|n| u32::try_from(n - 1).ok());

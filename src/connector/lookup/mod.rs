@@ -24,7 +24,7 @@ pub trait Lookup: Send + Sync {
     /// The rows whose key columns are equal to those of some keys.
     ///
     /// `keys` holds the key columns in the order they were asked for, of the table's own types; no key has a NULL, and none
-    /// stands there twice. Several requests may be under way at once. A request that takes too long is dropped, at any
+    /// stands there twice; there are 1024 at most. Several requests may be under way at once. A request that takes too long is dropped, at any
     /// await, and nothing may be left of it that would disturb others. After an error the same keys are asked for again, as
     /// often as the table's options say.
     ///

@@ -1,6 +1,6 @@
 //! What has gone out of each window, where results go out before or after the watermark closes it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -31,22 +31,31 @@ pub(super) struct Sent {
     /// By group: whether it may be another than what went out.
     is_dirty: Vec<bool>,
     dirty: Vec<u32>,
-    /// By group: whether it waits for a time.
-    has_timer: Vec<bool>,
-    timers: BTreeMap<i64, Vec<u32>>,
+    /// By group: the time that it waits for, or [`NEVER`].
+    waits: Vec<i64>,
+    /// The times that groups wait for, or did until they were told of otherwise.
+    timers: BTreeSet<i64>,
 }
+
+/// The time of a group that waits for none.
+const NEVER: i64 = i64::MAX;
 
 impl Sent {
     pub fn new(emit: Emit, schema: SchemaRef) -> Self {
         let (last, is_dirty, dirty) = (Vec::new(), Vec::new(), Vec::new());
-        Self { emit, rows: row_store(schema), last, is_dirty, dirty, has_timer: Vec::new(), timers: BTreeMap::new() }
+        Self { emit, rows: row_store(schema), last, is_dirty, dirty, waits: Vec::new(), timers: BTreeSet::new() }
+    }
+
+    /// Notes that there are `total` groups.
+    pub fn grow(&mut self, total: usize) {
+        self.last.resize(total, GONE);
+        self.is_dirty.resize(total, false);
+        self.waits.resize(total, NEVER);
     }
 
     /// Notes that groups were touched; there are `total`.
     pub fn touch(&mut self, groups: &[u32], total: usize) {
-        self.last.resize(total, GONE);
-        self.is_dirty.resize(total, false);
-        self.has_timer.resize(total, false);
+        self.grow(total);
         for group in groups {
             if !std::mem::replace(&mut self.is_dirty[*group as usize], true) {
                 self.dirty.push(*group);
@@ -54,43 +63,50 @@ impl Sent {
         }
     }
 
+    /// Has a group wait for a time.
+    pub fn wait(&mut self, group: u32, until: i64) {
+        self.waits[group as usize] = until;
+        self.timers.insert(until);
+    }
+
     /// Takes the groups out that are to be told of now: those that have waited long enough, and those whose windows
     /// `closes` now. `is_closed` says whose are.
     pub fn due(&mut self, now: i64, is_closed: impl Fn(u32) -> bool, closes: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut due = Vec::new();
-        while let Some(first) = self.timers.first_entry().filter(|e| *e.key() <= now) {
-            for group in first.remove() {
-                self.has_timer[group as usize] = false;
+        for group in std::mem::take(&mut self.dirty) {
+            let delay = if is_closed(group) { self.emit.late } else { self.emit.early };
+            if self.waits[group as usize] <= now || closes(group) || delay == Some(0) {
+                self.is_dirty[group as usize] = false;
+                self.waits[group as usize] = NEVER;
                 due.push(group);
+                continue;
+            }
+            self.dirty.push(group);
+            if let Some(delay) = delay.filter(|_| self.waits[group as usize] == NEVER) {
+                self.wait(group, now.saturating_add(delay));
             }
         }
-        due.retain(|group| self.is_dirty[*group as usize]);
-        for group in &self.dirty {
-            let wait = if is_closed(*group) { self.emit.late } else { self.emit.early };
-            match wait {
-                _ if closes(*group) => due.push(*group),
-                Some(0) => due.push(*group),
-                Some(wait) if !self.has_timer[*group as usize] => {
-                    self.has_timer[*group as usize] = true;
-                    self.timers.entry(now.saturating_add(wait)).or_default().push(*group);
-                }
-                _ => {}
-            }
-        }
+        self.timers = self.timers.split_off(&now.saturating_add(1));
         due.sort_unstable();
-        due.dedup();
-        due.iter().for_each(|group| self.is_dirty[*group as usize] = false);
-        self.dirty.retain(|group| self.is_dirty[*group as usize]);
         due
     }
 
-    pub fn next_timer(&self) -> Option<i64> {
-        self.timers.keys().next().copied()
+    /// The groups that are to be told of, each with the time that it waits for.
+    pub fn waiting(&self) -> (Vec<u32>, Vec<Option<i64>>) {
+        let mut groups = self.dirty.clone();
+        groups.sort_unstable();
+        let times = groups.iter().map(|group| Some(self.waits[*group as usize]).filter(|at| *at != NEVER));
+        let times = times.collect();
+        (groups, times)
     }
 
-    /// Whether all that is to be told has been.
-    pub fn is_told(&self) -> bool {
-        self.dirty.is_empty()
+    pub fn next_timer(&self) -> Option<i64> {
+        self.timers.first().copied()
+    }
+
+    /// The groups that are to be told of.
+    pub fn untold(&self) -> impl Iterator<Item = u32> {
+        self.dirty.iter().copied()
     }
 
     /// Tells what some groups are now; of those of `there`, in their order, `rows` holds the rows, the others are no more.
@@ -166,6 +182,7 @@ impl Sent {
                 self.rows.remove(row);
             }
             self.is_dirty[*group as usize] = false;
+            self.waits[*group as usize] = NEVER;
         }
         self.dirty.retain(|group| self.is_dirty[*group as usize]);
         if self.rows.wants_compaction() {
@@ -178,10 +195,8 @@ impl Sent {
     pub fn remap(&mut self, remap: &Remap) {
         remap.apply(&mut self.last);
         remap.apply(&mut self.is_dirty);
-        remap.apply(&mut self.has_timer);
-        for groups in self.timers.values_mut() {
-            *groups = groups.iter().filter_map(|group| remap.get(*group)).collect();
-        }
+        remap.apply(&mut self.waits);
+        self.dirty = self.dirty.iter().filter_map(|group| remap.get(*group)).collect();
     }
 
     /// The groups of which something has gone out.
@@ -202,6 +217,6 @@ impl Sent {
     }
 
     pub fn size(&self) -> (usize, usize) {
-        (self.rows.len(), self.rows.bytes() + self.last.capacity() * 6 + self.dirty.capacity() * 4)
+        (self.rows.len(), self.rows.bytes() + self.last.capacity() * 13 + self.dirty.capacity() * 4)
     }
 }

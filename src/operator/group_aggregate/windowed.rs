@@ -27,6 +27,8 @@ use crate::{Error, Result};
 const BATCH_ROWS: usize = 8192;
 /// The state that holds what has gone out.
 const SENT: &str = "sent";
+/// The state that holds the groups that are to be told of, and until when they wait.
+const WAITING: &str = "waiting";
 
 /// Groups the rows of each window by key and aggregates them, where rows may go again. Each row stands there once for each
 /// of its windows.
@@ -239,9 +241,29 @@ impl Windowed {
         let rows = rows.project(&columns)?;
         let rows = RecordBatch::try_new(Arc::clone(&self.plan.schema), rows.columns().to_vec())?;
         if let Some(sent) = &mut self.sent {
-            sent.touch(&groups, self.groups.keys.len());
+            sent.grow(self.groups.keys.len());
             sent.keep(&groups, &rows)?;
         }
+        Ok(())
+    }
+
+    /// The groups that are to be told of, by their keys, with the time that each waits for.
+    fn freeze_waiting(&self, sent: &Sent) -> Result<RecordBatch> {
+        let (groups, times) = sent.waiting();
+        let keys = self.groups.keys.take(&groups)?;
+        let keys = keys.into_iter().enumerate().map(|(i, key)| (format!("k{i}"), key, true));
+        let times: ArrayRef = Arc::new(Int64Array::from(times));
+        Ok(RecordBatch::try_from_iter_with_nullable(keys.chain([("until".to_string(), times, true)]))?)
+    }
+
+    /// Takes over which groups are to be told of.
+    fn take_waiting(&mut self, rows: &RecordBatch) -> Result<()> {
+        let groups = self.groups.groups_of(rows)?;
+        let times = rows.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let times = times.ok_or_else(|| Error::internal("state of another type than was handed out"))?;
+        let Some(sent) = &mut self.sent else { return Ok(()) };
+        sent.touch(&groups, self.groups.keys.len());
+        groups.iter().zip(times).for_each(|(group, until)| until.into_iter().for_each(|at| sent.wait(*group, at)));
         Ok(())
     }
 
@@ -278,7 +300,9 @@ impl Operator for Windowed {
             Some(_) => self.tell(before, time.processing_time, out)?,
             None => self.fire(out)?,
         }
-        if self.sent.as_ref().is_none_or(Sent::is_told)
+        // A group that is no more is still to be told of.
+        let rows = &self.groups.rows;
+        if self.sent.as_ref().is_none_or(|sent| sent.untold().all(|group| rows[group as usize] > 0))
             && let Some(remap) = self.groups.compact()?
         {
             self.remap(&remap);
@@ -296,6 +320,8 @@ impl Operator for Windowed {
             let rows = vec![sent.freeze(&groups, self.groups.keys.take(&groups)?)?];
             let keys = 2 + self.plan.keys.len();
             tables.push(StateTable { name: SENT.into(), placement: Placement::Key((0..keys).collect()), rows });
+            let rows = vec![self.freeze_waiting(sent)?];
+            tables.push(StateTable { name: WAITING.into(), placement: Placement::Key((0..keys).collect()), rows });
         }
         Ok(tables)
     }
@@ -304,6 +330,10 @@ impl Operator for Windowed {
         for table in tables {
             if table.name == SENT {
                 table.rows.iter().try_for_each(|rows| self.take_sent(rows))?;
+                continue;
+            }
+            if table.name == WAITING {
+                table.rows.iter().try_for_each(|rows| self.take_waiting(rows))?;
                 continue;
             }
             if table.name != "reached" {
@@ -316,8 +346,7 @@ impl Operator for Windowed {
         }
         let all: Vec<u32> = (0u32..).take(self.groups.keys.len()).collect();
         if let Some(sent) = &mut self.sent {
-            // What was still to be told is found by comparing.
-            sent.touch(&all, all.len());
+            sent.grow(all.len());
         }
         self.note_open(&all)
     }

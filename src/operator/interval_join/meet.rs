@@ -3,12 +3,15 @@
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 
-use super::side::{Fresh, ON_TIME};
+use super::batches::{ON_TIME, TimedRows};
+use super::output::picked;
+use super::side::Fresh;
 use super::{IntervalJoin, JoinKind, Output};
 use crate::Result;
 use crate::change::{ChangeBatch, rowtime_millis};
 use crate::operator::join::Role;
 use crate::operator::join::collect::without_nulls;
+use crate::operator::late::Late;
 use crate::state::{Timed, Timelines};
 
 /// Pairs are judged and given out so many at a time.
@@ -60,20 +63,18 @@ fn taken(rows: &RecordBatch, columns: &[usize], places: &[u32]) -> Result<Vec<Ar
 }
 
 impl IntervalJoin {
-    /// Takes in a batch of one side: gives out what it matches, and holds it.
-    pub(super) fn take_in(&mut self, side: usize, batch: ChangeBatch, now: i64, out: &mut Output) -> Result<()> {
-        let Some(fresh) = self.fresh(side, batch, now, out)? else { return Ok(()) };
-        self.sides[side].announce(fresh.keys.len());
-        // Nothing here changes the lines; taken out, they can be read while the rest is written.
-        let lines = std::mem::take(&mut self.sides[1 - side].lines);
-        let met = self.meet(side, &fresh, &lines, out);
-        self.sides[1 - side].lines = lines;
-        met?;
-        self.sides[side].hold(&fresh)
+    /// Takes in what a step brings to a side: gives out what it matches, and holds it.
+    pub(super) fn take_in(&mut self, side: usize, batches: Vec<ChangeBatch>, now: i64, out: &mut Output) -> Result<()> {
+        let mut fresh = Vec::with_capacity(batches.len());
+        for batch in batches {
+            fresh.extend(self.fresh(side, batch, now, out)?);
+        }
+        self.sides[1 - side].prepare(&fresh)?;
+        fresh.iter().try_for_each(|fresh| self.meet(side, fresh, out))
     }
 
-    /// The rows of a batch that can match something, their keys numbered. The others are given out at once where rows without a
-    /// match are.
+    /// The rows of a batch that can match something, which are held from now on. The others are given out at once where rows without
+    /// a match are.
     fn fresh(&mut self, side: usize, batch: ChangeBatch, now: i64, out: &mut Output) -> Result<Option<Fresh>> {
         let own = &self.sides[side];
         let mut rows = batch.rows.project(&own.kept)?;
@@ -88,13 +89,16 @@ impl IntervalJoin {
         };
         let mut needed = if self.plan.join.nulls_equal { Vec::new() } else { keys.clone() };
         needed.push(std::sync::Arc::new(times.clone()));
-        if let Some(matchable) = without_nulls(&needed) {
-            if own.role == Role::Unmatched {
-                let alone = arrow::compute::not(&matchable)?;
-                let picked = |a: &Int64Array| picked(a, &alone);
-                let marks = marks.as_ref().map(picked).transpose()?;
-                self.give_alone_rows(side, &filter_record_batch(&rows, &alone)?, &picked(&times)?, marks, out)?;
-            }
+        let mut matchable = without_nulls(&needed);
+        if let Some(matchable) = matchable.as_ref().filter(|_| own.role == Role::Unmatched) {
+            let alone = arrow::compute::not(matchable)?;
+            let marks = marks.as_ref().map(|m| picked(m, &alone)).transpose()?;
+            self.give_alone_rows(side, &filter_record_batch(&rows, &alone)?, &picked(&times, &alone)?, marks, out)?;
+        }
+        if let Some(marks) = &marks {
+            self.drop_late(side, &batch, &times, marks, &mut matchable)?;
+        }
+        if let Some(matchable) = matchable {
             rows = filter_record_batch(&rows, &matchable)?;
             keys = keys.iter().map(|k| Ok(arrow::compute::filter(k, &matchable)?)).collect::<Result<_>>()?;
             times = picked(&times, &matchable)?;
@@ -103,26 +107,84 @@ impl IntervalJoin {
         if rows.num_rows() == 0 {
             return Ok(None);
         }
-        let mut ids = Vec::with_capacity(rows.num_rows());
-        self.keys.intern(&keys, rows.num_rows(), &mut ids)?;
         let late = |(mark, time): (&i64, &i64)| if mark < time { ON_TIME } else { *mark };
         let mut marks: Vec<i64> =
             marks.map_or_else(Vec::new, |m| m.values().iter().zip(times.values()).map(late).collect());
         if marks.iter().all(|m| *m == ON_TIME) {
             marks.clear();
         }
-        Ok(Some(Fresh { rows, keys: ids, times: times.values().to_vec(), marks }))
+        let times = times.values().clone();
+        let held = TimedRows { rows: rows.clone(), times: times.clone(), marks: marks.clone(), matched: Vec::new() };
+        let (earliest, latest) = held.span();
+        let (back, ahead) = (self.plan.reach[1 - side], self.plan.reach[side]);
+        let asks = (earliest.saturating_sub(back), latest.saturating_add(ahead));
+        let first = self.sides[side].batches.append(held)?;
+        Ok(Some(Fresh { first, rows, keys, times, marks, asks }))
     }
 
-    /// Finds what rows that come match among the other side's lines.
-    fn meet(&mut self, side: usize, fresh: &Fresh, lines: &Timelines, out: &mut Output) -> Result<()> {
+    /// Drops the rows that come when all that they can match has been let go, unless they go out without a match.
+    fn drop_late(
+        &mut self,
+        side: usize,
+        batch: &ChangeBatch,
+        times: &Int64Array,
+        marks: &Int64Array,
+        matchable: &mut Option<BooleanArray>,
+    ) -> Result<()> {
         let (back, ahead) = (self.plan.reach[1 - side], self.plan.reach[side]);
-        let all_on_time = fresh.marks.is_empty() && self.sides[1 - side].late.is_empty();
+        if self.sides[side].role == Role::Unmatched || ahead.saturating_add(back) < 0 {
+            return Ok(());
+        }
+        // The last row that it can match is `ahead` later, and was held for `back` more.
+        let too_late = |row: usize| {
+            let last = times.value(row).saturating_add(ahead);
+            marks.value(row) >= last && marks.value(row) > last.saturating_add(back)
+        };
+        let can = |row: &usize| matchable.as_ref().is_none_or(|m| m.value(*row));
+        let late = (0..batch.num_rows()).filter(can).filter(|row| too_late(*row));
+        let late = late.map(|row| Late { row: row as u32, time: times.value(row), watermark: marks.value(row) });
+        let late: Vec<Late> = late.collect();
+        if !late.is_empty() {
+            self.late.dropped(&batch.rows, batch.kinds.as_ref(), &late)?;
+            let mut left: Vec<bool> = (0..batch.num_rows()).map(|row| can(&row)).collect();
+            late.iter().for_each(|l| left[l.row as usize] = false);
+            *matchable = Some(left.into());
+        }
+        Ok(())
+    }
+
+    /// Finds what rows that come match among the other side's.
+    fn meet(&mut self, side: usize, fresh: &Fresh, out: &mut Output) -> Result<()> {
+        let other = &mut self.sides[1 - side];
+        if other.index.lines.rows() == 0 || !other.batches.overlap(fresh.asks) {
+            return Ok(());
+        }
+        let mut keys = Vec::with_capacity(fresh.times.len());
+        other.index.find(&fresh.keys, fresh.times.len(), &mut keys)?;
+        // Nothing here changes the lines; taken out, they can be read while the rest is written.
+        let lines = std::mem::take(&mut other.index.lines);
+        let met = self.meet_lines(side, fresh, &keys, &lines, out);
+        self.sides[1 - side].index.lines = lines;
+        met
+    }
+
+    fn meet_lines(
+        &mut self,
+        side: usize,
+        fresh: &Fresh,
+        keys: &[u32],
+        lines: &Timelines,
+        out: &mut Output,
+    ) -> Result<()> {
+        let (back, ahead) = (self.plan.reach[1 - side], self.plan.reach[side]);
+        let others = &self.sides[1 - side].batches;
+        // Then all that is found is held, and was when the row came.
+        let plain = fresh.marks.is_empty() && fresh.asks.0 > others.past().until && !others.any_late();
         let (mut pairs, mut late) = (Pairs::default(), Pairs::default());
-        for (i, (key, time)) in fresh.keys.iter().zip(&fresh.times).enumerate() {
+        for (i, (key, time)) in keys.iter().zip(fresh.times.iter()).enumerate() {
             let found = lines.between(*key, time.saturating_sub(back), time.saturating_add(ahead));
             for part in found.chunks(CHUNK) {
-                if all_on_time {
+                if plain {
                     pairs.own.extend(std::iter::repeat_n(i as u32, part.len()));
                     pairs.others.extend(part.iter().map(|t| t.row));
                 } else {
@@ -142,7 +204,11 @@ impl IntervalJoin {
 
     /// Pairs a row that comes and one that is held, if the one of them that came first was held when the other came.
     fn pair(&self, side: usize, fresh: &Fresh, i: usize, held: Timed, pairs: &mut Pairs, late: &mut Pairs) {
-        let (mark, other) = (fresh.mark(i), self.sides[1 - side].mark(held.row));
+        let others = &self.sides[1 - side].batches;
+        if !others.past().is_there(held.time, held.row) {
+            return;
+        }
+        let (mark, other) = (fresh.mark(i), others.mark(held.row));
         let now = mark.max(other);
         let own_held = || self.sides[side].holds(fresh.times[i], mark, now);
         let other_held = || self.sides[1 - side].holds(held.time, other, now);
@@ -172,22 +238,17 @@ impl IntervalJoin {
                 pairs.retain(&verdict);
             }
         }
-        let first = self.sides[side].store.ids();
         if self.plan.join.kind == JoinKind::Semi {
-            let matched = &mut self.sides[0].matched;
-            let left = |i: usize| if side == 0 { first + pairs.own[i] } else { pairs.others[i] };
-            let new = |i: usize| !std::mem::replace(&mut matched[left(i) as usize], true);
-            let new = (0..pairs.len()).map(new).collect::<Vec<_>>();
+            let lefts = (0..pairs.len()).map(|i| if side == 0 { fresh.first + pairs.own[i] } else { pairs.others[i] });
+            let mut new = Vec::with_capacity(pairs.len());
+            self.sides[0].batches.note_matches(lefts, |first| new.push(first));
             pairs.retain(&BooleanArray::from(new));
         }
-        for (role, row) in [(side, true), (1 - side, false)].map(|(s, own)| (self.sides[s].role, (s, own))) {
-            if role == Role::Unmatched {
-                let matched = &mut self.sides[row.0].matched;
-                match row.1 {
-                    true => pairs.own.iter().for_each(|i| matched[(first + i) as usize] = true),
-                    false => pairs.others.iter().for_each(|other| matched[*other as usize] = true),
-                }
-            }
+        if self.sides[side].role == Role::Unmatched {
+            self.sides[side].batches.note_matches(pairs.own.iter().map(|i| fresh.first + i), |_| ());
+        }
+        if self.sides[1 - side].role == Role::Unmatched {
+            self.sides[1 - side].batches.note_matches(pairs.others.iter().copied(), |_| ());
         }
         if self.plan.join.kind != JoinKind::Anti && pairs.len() > 0 {
             let columns = self.columns(side, fresh, pairs, &self.layout.taken)?;
@@ -209,85 +270,8 @@ impl IntervalJoin {
         let mut found = [Vec::new(), Vec::new()];
         found[side] = taken(&fresh.rows, &columns[side], &pairs.own)?;
         if !columns[1 - side].is_empty() {
-            found[1 - side] = self.sides[1 - side].store.take_columns(&columns[1 - side], &pairs.others)?;
+            found[1 - side] = self.sides[1 - side].batches.take_columns(&columns[1 - side], &pairs.others)?;
         }
         Ok(found)
     }
-
-    /// Adds rows to the result; `marks` are the watermarks before them, if they are late.
-    fn put(&self, rows: RecordBatch, marks: Vec<i64>, out: &mut Output) {
-        if marks.is_empty() {
-            out.rows.push(ChangeBatch::append(rows));
-            return;
-        }
-        let delay = self.delay();
-        let marks = Int64Array::from_iter_values(marks.iter().map(|m| m.saturating_sub(delay)));
-        out.late.push(ChangeBatch { watermarks: Some(marks), ..ChangeBatch::append(rows) });
-    }
-
-    fn delay(&self) -> i64 {
-        use crate::operator::OperatorFactory;
-        self.plan.watermark_delay()
-    }
-
-    /// Lets go of the rows that the watermark has passed, and gives out those of them that had no match, where they are asked for.
-    pub(super) fn expire(&mut self, now: i64, out: &mut Output) -> Result<()> {
-        for side in [0, 1] {
-            let gone = self.sides[side].pass(now);
-            if self.sides[side].role == Role::Unmatched {
-                let alone: Vec<Timed> =
-                    gone.iter().filter(|t| !self.sides[side].matched[t.row as usize]).copied().collect();
-                for part in alone.chunks(CHUNK) {
-                    let ids: Vec<u32> = part.iter().map(|t| t.row).collect();
-                    let columns: Vec<usize> = (0..self.sides[side].kept.len()).collect();
-                    let columns = self.sides[side].store.take_columns(&columns, &ids)?;
-                    let rows = RecordBatch::try_new(self.sides[side].store.schema().clone(), columns)?;
-                    let times = Int64Array::from_iter_values(part.iter().map(|t| t.time));
-                    let marks = Int64Array::from_iter_values(ids.iter().map(|row| self.sides[side].mark(*row)));
-                    self.give_alone_rows(side, &rows, &times, Some(marks), out)?;
-                }
-            }
-            self.sides[side].forget(&gone);
-        }
-        Ok(())
-    }
-
-    /// Gives out rows that had no match, those apart that come out behind the watermark.
-    fn give_alone_rows(
-        &self,
-        side: usize,
-        rows: &RecordBatch,
-        times: &Int64Array,
-        marks: Option<Int64Array>,
-        out: &mut Output,
-    ) -> Result<()> {
-        let delay = self.delay();
-        let is_late = |i: usize, marks: &Int64Array| {
-            marks.value(i) != ON_TIME && times.is_valid(i) && marks.value(i).saturating_sub(delay) >= times.value(i)
-        };
-        let late: BooleanArray = match &marks {
-            Some(marks) => (0..rows.num_rows()).map(|i| Some(is_late(i, marks))).collect(),
-            None => BooleanArray::from(vec![false; rows.num_rows()]),
-        };
-        for (part, late) in [(arrow::compute::not(&late)?, false), (late, true)] {
-            let rows = filter_record_batch(rows, &part)?;
-            if rows.num_rows() == 0 {
-                continue;
-            }
-            let marks = match &marks {
-                Some(marks) if late => picked(marks, &part)?.values().to_vec(),
-                _ => Vec::new(),
-            };
-            let mut columns = [Vec::new(), Vec::new()];
-            columns[side] = self.layout.taken[side].iter().map(|c| rows.column(*c).clone()).collect();
-            self.put(self.layout.assemble(&columns, None, rows.num_rows())?, marks, out);
-        }
-        Ok(())
-    }
-}
-
-fn picked(values: &Int64Array, which: &BooleanArray) -> Result<Int64Array> {
-    use arrow::array::AsArray;
-    let picked = arrow::compute::filter(values, which)?;
-    Ok(picked.as_primitive::<arrow::datatypes::Int64Type>().clone())
 }

@@ -1,31 +1,35 @@
 //! Interval joins: of two inputs that only grow, where each row can match rows of the other side from one time to another.
 //!
-//! A row is held for as long as the watermark lets rows come that it could match, and matches go out at once. Both sides' keys get
-//! numbers from one table; each key's rows stand in the order of their times, so that what a row matches is found by two binary
-//! searches, and what the watermark has passed goes in one piece. Rows without a match that are to be given too (the padded rows
-//! of outer joins, the rows of anti joins) go out when they are let go: the result only grows.
+//! A row is held for as long as the watermark lets rows come that it could match, and matches go out at once. The rows of a side stay
+//! in the batches in which they came (`batches.rs`), and go with them. Those that the other side asks for are entered in an index
+//! (`index.rs`), where each key's rows stand in the order of their times, so that what a row matches is found by two binary searches;
+//! which are entered, and when, `side.rs` decides. Rows without a match that are to be given too (the padded rows of outer joins, the
+//! rows of anti joins) go out when they are let go: the result only grows.
 //!
 //! A late row matches what is still held, and is itself held while rows on time could match it. Which of two late rows came first
-//! is told by the watermarks before them; where these are the same, both must be held by them.
+//! is told by the watermarks before them; where these are the same, both must be held by them. A row that comes when all that it
+//! could match has been let go is dropped, and counted, unless it goes out without a match.
 //!
 //! What goes out is behind the watermark by no more than the join looks back or ahead and a millisecond, and by so much its own is
 //! held back.
 
+mod batches;
+mod index;
 mod meet;
+mod output;
 mod side;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use self::side::Side;
 use super::join::output::Layout;
 use super::join::{JoinFactory, JoinKind};
+use super::late::LateRows;
 use super::reached::{Origin, Reached};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
 use crate::change::{ChangeBatch, Watermark};
-use crate::state::{Keys, StateTable};
+use crate::state::StateTable;
 use crate::{Error, Result};
 
 /// By which times rows are joined.
@@ -61,23 +65,25 @@ impl IntervalJoinFactory {
             _ => Ok(()),
         }
     }
+
+    fn join(&self) -> Result<IntervalJoin> {
+        self.check()?;
+        let layout = Layout::try_new(&self.join)?;
+        let sides = [Side::try_new(self, &layout, 0)?, Side::try_new(self, &layout, 1)?];
+        Ok(IntervalJoin {
+            plan: self.clone(),
+            layout,
+            sides,
+            pending: [Vec::new(), Vec::new()],
+            reached: Reached::new(self.origin),
+            late: LateRows::default(),
+        })
+    }
 }
 
 impl OperatorFactory for IntervalJoinFactory {
     fn build(&self) -> Result<Box<dyn Operator>> {
-        self.check()?;
-        let layout = Layout::try_new(&self.join)?;
-        let key_schema = self.join.inputs[0].schema.project(&self.join.inputs[0].keys)?;
-        let sides = [Side::try_new(self, &layout, 0)?, Side::try_new(self, &layout, 1)?];
-        Ok(Box::new(IntervalJoin {
-            plan: self.clone(),
-            layout,
-            keys: Keys::try_new(Arc::new(key_schema))?,
-            sides,
-            pending: [Vec::new(), Vec::new()],
-            reached: Reached::new(self.origin),
-            check_keys_at: CHECK_KEYS_FROM,
-        }))
+        Ok(Box::new(self.join()?))
     }
 
     fn name(&self) -> &'static str {
@@ -93,20 +99,14 @@ impl OperatorFactory for IntervalJoinFactory {
     }
 }
 
-/// With fewer keys it is not asked whether they are still needed.
-const CHECK_KEYS_FROM: usize = 4096;
-
 struct IntervalJoin {
     plan: IntervalJoinFactory,
     layout: Layout,
-    /// The keys of both sides.
-    keys: Keys,
     sides: [Side; 2],
     /// What the step brought so far.
     pending: [Vec<ChangeBatch>; 2],
     reached: Reached,
-    /// With so many keys it is asked which are still needed.
-    check_keys_at: usize,
+    late: LateRows,
 }
 
 /// What a step adds to the result.
@@ -137,9 +137,8 @@ impl Operator for IntervalJoin {
         // The more rows come last, to meet all of the other side's at once, with no copy of their columns where each meets one.
         let [left, right] = self.pending.each_ref().map(|p| p.iter().map(ChangeBatch::num_rows).sum::<usize>());
         for side in if left <= right { [0, 1] } else { [1, 0] } {
-            for batch in std::mem::take(&mut self.pending[side]) {
-                self.take_in(side, batch, time.processing_time, &mut output)?;
-            }
+            let batches = std::mem::take(&mut self.pending[side]);
+            self.take_in(side, batches, time.processing_time, &mut output)?;
         }
         match (self.plan.time, time.watermark) {
             (JoinTime::Rowtime(_), Watermark(at)) => self.expire(at, &mut output)?,
@@ -150,7 +149,7 @@ impl Operator for IntervalJoin {
         out.append(&mut output.rows);
         out.append(&mut output.late);
         self.reached.advance(time);
-        self.tidy()
+        self.sides.iter_mut().try_for_each(Side::tidy)
     }
 
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
@@ -162,36 +161,17 @@ impl Operator for IntervalJoin {
     }
 
     fn next_timer(&self) -> Option<i64> {
-        let deadlines = || self.sides.iter().filter_map(|s| s.deadlines.first()).min();
-        if self.plan.time == JoinTime::Processing { deadlines() } else { None }
+        let ends = || self.sides.iter().filter_map(Side::first_end).min();
+        if self.plan.time == JoinTime::Processing { ends() } else { None }
+    }
+
+    fn late_rows(&mut self) -> Option<&mut LateRows> {
+        Some(&mut self.late)
     }
 
     fn stats(&self) -> OperatorStats {
-        let rows: usize = self.sides.iter().map(Side::rows).sum();
+        let rows: usize = self.sides.iter().map(|s| s.batches.rows()).sum();
         let bytes: usize = self.sides.iter().map(Side::bytes).sum();
-        OperatorStats {
-            state_rows: rows as u64,
-            state_bytes: (bytes + self.keys.bytes()) as u64,
-            ..OperatorStats::default()
-        }
-    }
-}
-
-impl IntervalJoin {
-    /// Gives up what is no longer needed, once that is most.
-    fn tidy(&mut self) -> Result<()> {
-        self.sides.iter_mut().try_for_each(Side::compact)?;
-        if self.keys.len() < self.check_keys_at {
-            return Ok(());
-        }
-        let sides = &self.sides;
-        let is_live = |key: u32| sides.iter().any(|s| !s.lines.is_empty(key));
-        let live = (0..self.keys.len() as u32).filter(|key| is_live(*key)).count();
-        if live < self.keys.len() / 2 {
-            let remap = self.keys.retain(is_live)?;
-            self.sides.iter_mut().for_each(|s| s.renumber_keys(&remap));
-        }
-        self.check_keys_at = (self.keys.len() * 2).max(CHECK_KEYS_FROM);
-        Ok(())
+        OperatorStats { state_rows: rows as u64, state_bytes: bytes as u64, late_rows: self.late.count() }
     }
 }

@@ -1,17 +1,24 @@
-//! One side of an interval join: the rows that are held.
+//! One side of an interval join: the rows that are held, and the way to those that are asked for.
+//!
+//! To enter a row in the index costs many times as much as going over it. So rows are entered when they have been gone over for a while,
+//! or are about to be asked for by many; until then, of a batch whose times are asked for, those rows are picked out, and entered,
+//! whose keys are. What is found is found in the index, the same rows in the same order whenever they were entered.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, UInt32Array};
 
+use super::batches::{Batch, Batches, ON_TIME, TimedRows};
+use super::index::{Index, KeyFilter, hashes};
 use super::{IntervalJoinFactory, JoinTime};
 use crate::Result;
 use crate::operator::join::Role;
 use crate::operator::join::output::Layout;
-use crate::state::{Deadlines, Remap, RowStore, Timed, Timelines, row_store};
 
-/// No watermark: the row was on time.
-pub(super) const ON_TIME: i64 = i64::MIN;
+/// A batch that has been gone over so often is indexed.
+const SCANS: u32 = 16;
+/// Where a row asks for so many or fewer, these are indexed at once.
+const FEW: usize = 4;
 
 /// The rows of one side.
 pub(super) struct Side {
@@ -26,26 +33,26 @@ pub(super) struct Side {
     pub role: Role,
     /// By how much rows of the other side that match can be later.
     pub span: i64,
-    pub store: Box<dyn RowStore>,
-    pub lines: Timelines,
-    /// When the first of a key's rows is to be let go, if not something before it.
-    pub deadlines: Deadlines,
-    /// By row whether it has had a match; empty where that is not asked.
-    pub matched: Vec<bool>,
-    /// Of rows that came late, the watermark just before them.
-    pub late: HashMap<u32, i64>,
+    pub batches: Batches,
+    pub index: Index,
+    /// Whether keys can be looked for by their hashes.
+    scans: bool,
+    /// Kept between calls for its memory.
+    hashes: Vec<u64>,
 }
 
 /// Rows that a step brings, all with a key and a time.
 pub(super) struct Fresh {
+    /// The number of the first row; the others follow.
+    pub first: u32,
     /// The columns that are kept.
-    pub rows: RecordBatch,
-    /// The numbers of their keys.
-    pub keys: Vec<u32>,
-    /// Their times.
-    pub times: Vec<i64>,
+    pub rows: arrow::array::RecordBatch,
+    pub keys: Vec<ArrayRef>,
+    pub times: arrow::buffer::ScalarBuffer<i64>,
     /// For each the watermark just before it if it is late, else [`ON_TIME`]; empty where none is late.
     pub marks: Vec<i64>,
+    /// The least and the greatest time of what they can match.
+    pub asks: (i64, i64),
 }
 
 impl Fresh {
@@ -62,28 +69,29 @@ impl Side {
             JoinTime::Rowtime(columns) => Some(columns[side]),
             JoinTime::Processing => None,
         };
+        let role = plan.join.kind.role(side);
+        let key_schema = Arc::new(input.schema.project(&input.keys)?);
         Ok(Self {
             keys: input.keys.clone(),
             kept_keys: input.keys.iter().filter_map(|k| kept.iter().position(|c| c == k)).collect(),
             time,
-            role: plan.join.kind.role(side),
+            role,
             span: plan.reach[side],
-            store: row_store(std::sync::Arc::new(input.schema.project(&kept)?)),
+            batches: Batches::new(Arc::new(input.schema.project(&kept)?), role != Role::None),
             kept,
-            lines: Timelines::default(),
-            deadlines: Deadlines::default(),
-            matched: Vec::new(),
-            late: HashMap::new(),
+            scans: KeyFilter::suits(&key_schema),
+            index: Index::try_new(key_schema)?,
+            hashes: Vec::new(),
         })
     }
 
-    pub fn rows(&self) -> usize {
-        self.store.len()
+    pub fn bytes(&self) -> usize {
+        self.batches.bytes() + self.index.bytes()
     }
 
-    pub fn bytes(&self) -> usize {
-        let by_row = self.matched.capacity() + self.late.capacity() * 16;
-        self.store.bytes() + self.lines.bytes() + self.deadlines.bytes() + by_row
+    /// By how much the watermark passes a row before it is let go.
+    fn ahead(&self) -> i64 {
+        self.span.saturating_add(1).max(0)
     }
 
     /// Whether a row was held when it came, and still is when a row comes at watermark `now`.
@@ -93,82 +101,65 @@ impl Side {
         (mark == ON_TIME || mark < until) && (now <= until || now < time)
     }
 
-    /// The watermark at which a row is let go.
-    fn end(&self, time: i64) -> i64 {
-        time.saturating_add(self.span.saturating_add(1).max(0))
+    /// The watermark at which the first of the rows is let go.
+    pub fn first_end(&self) -> Option<i64> {
+        Some(self.batches.earliest()?.saturating_add(self.ahead()))
     }
 
-    /// The watermark before a row that is held, if it was late.
-    pub fn mark(&self, row: u32) -> i64 {
-        self.late.get(&row).copied().unwrap_or(ON_TIME)
+    /// Lets go of the rows that nothing can match once the watermark stands at `now`. Gives those that have to go out by themselves.
+    pub fn pass(&mut self, now: i64) -> Result<Vec<TimedRows>> {
+        let until = if now == i64::MAX { now } else { now.saturating_sub(self.ahead()) };
+        self.batches.pass(until, self.role == Role::Unmatched)
     }
 
-    /// Makes room for what is to be known of some more rows; gives the number of the first.
-    pub fn announce(&mut self, rows: usize) -> u32 {
-        let first = self.store.ids();
-        if self.role != Role::None {
-            self.matched.resize(first as usize + rows, false);
-        }
-        first
-    }
-
-    /// Holds some rows, which were announced.
-    pub fn hold(&mut self, fresh: &Fresh) -> Result<()> {
-        let first = self.store.append(&fresh.rows)?;
-        let mut deadlines = Vec::new();
-        for ((row, key), time) in (first..).zip(&fresh.keys).zip(&fresh.times) {
-            if self.lines.push(*key, *time, row) {
-                deadlines.push((self.end(*time), *key));
-            }
-        }
-        self.deadlines.add(&deadlines);
-        let late = (first..).zip(&fresh.marks).filter(|(_, mark)| **mark != ON_TIME);
-        self.late.extend(late.map(|(row, mark)| (row, *mark)));
-        Ok(())
-    }
-
-    /// Takes out the rows that nothing can match once the watermark stands at `now`. They can be read until compaction.
-    pub fn pass(&mut self, now: i64) -> Vec<Timed> {
-        let mut gone = Vec::new();
-        let ahead = self.span.saturating_add(1).max(0);
-        let until = if now == i64::MAX { now } else { now.saturating_sub(ahead) };
-        let Self { deadlines, lines, .. } = self;
-        let mut next = Vec::new();
-        deadlines.due(now, |key| {
-            let first = lines.pass(key, until, |timed| gone.push(timed));
-            next.extend(first.map(|first| (first.saturating_add(ahead), key)));
-        });
-        deadlines.add(&next);
-        gone
-    }
-
-    /// Forgets rows that were taken out.
-    pub fn forget(&mut self, rows: &[Timed]) {
-        for Timed { row, .. } in rows {
-            self.store.remove(*row);
-            if !self.late.is_empty() {
-                self.late.remove(row);
-            }
-        }
-    }
-
-    /// Gives back what dropped rows took, once that is most.
-    pub fn compact(&mut self) -> Result<()> {
-        if !self.store.wants_compaction() {
+    /// Enters the rows that some of the other side can match into the index.
+    pub fn prepare(&mut self, asking: &[Fresh]) -> Result<()> {
+        let spans = asking.iter().map(|fresh| fresh.asks);
+        let Some(span) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else { return Ok(()) };
+        let asked = |batch: &&mut Batch| !batch.indexed && batch.overlaps(span);
+        let held: usize = self.batches.iter_mut().filter(asked).map(|batch| batch.len()).sum();
+        if held == 0 {
             return Ok(());
         }
-        let remap = self.store.compact()?;
-        self.lines.remap_rows(&remap);
-        if self.role != Role::None {
-            remap.apply(&mut self.matched);
+        let asking_rows: usize = asking.iter().map(|fresh| fresh.times.len()).sum();
+        let mut filter = None;
+        if self.scans && asking_rows.saturating_mul(FEW) < held {
+            let filter = filter.insert(KeyFilter::new(asking_rows));
+            for fresh in asking {
+                filter.put(hashes(&fresh.keys, fresh.times.len(), &mut self.hashes)?);
+            }
         }
-        self.late = self.late.iter().filter_map(|(row, mark)| Some((remap.get(*row)?, *mark))).collect();
+        let past = self.batches.past();
+        for batch in self.batches.iter_mut().filter(asked) {
+            if let Some(filter) = filter.as_ref().filter(|_| batch.scans < SCANS) {
+                batch.scans += 1;
+                let keys: Vec<ArrayRef> = self.kept_keys.iter().map(|k| batch.held.rows.column(*k).clone()).collect();
+                let places = picked(batch, hashes(&keys, batch.len(), &mut self.hashes)?, filter, span);
+                if places.len() * FEW < batch.len() {
+                    self.index.enter(batch, &self.kept_keys, Some(&UInt32Array::from(places)), past)?;
+                    continue;
+                }
+            }
+            self.index.enter(batch, &self.kept_keys, None, past)?;
+            batch.indexed = true;
+        }
+        self.index.lines.settle();
         Ok(())
     }
 
-    /// Follows keys to their new numbers.
-    pub fn renumber_keys(&mut self, keys: &Remap) {
-        self.lines.remap_keys(keys);
-        self.deadlines.remap(keys);
+    /// Gives up what is no longer needed, once that is most.
+    pub fn tidy(&mut self) -> Result<()> {
+        if self.batches.wants_compaction() {
+            self.batches.compact()?;
+            self.index.clear()?;
+        }
+        self.index.tidy(self.batches.rows(), self.batches.past())
     }
+}
+
+/// The places of a batch's rows whose times are in a span and whose keys may be in a filter.
+fn picked(batch: &Batch, hashes: &[u64], filter: &KeyFilter, (from, to): (i64, i64)) -> Vec<u32> {
+    let rows = (0u32..).zip(hashes.iter().zip(batch.held.times.iter()));
+    let picked = rows.filter(|(_, (hash, time))| filter.may_have(**hash) && from <= **time && **time <= to);
+    picked.map(|(place, _)| place).collect()
 }

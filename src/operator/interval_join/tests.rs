@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::*;
 use crate::operator::join::{JoinColumn, JoinInput};
@@ -185,4 +187,122 @@ fn keys_and_rows_that_are_gone_take_no_room() {
     }
     assert!(padded > 59_000 && join.stats().state_rows < 100, "{padded} {:?}", join.stats());
     assert!(join.stats().state_bytes < 2_000_000, "{:?}", join.stats());
+}
+
+#[test]
+fn a_row_that_stays_does_not_keep_those_it_came_with() {
+    let mut join = factory(JoinKind::Inner, [20, 50]).build().unwrap();
+    for round in 0..60i64 {
+        let far = (Some(-1), i64::MAX / 2 + round, round);
+        let rows = (0..3000).map(|i| (Some(i % 50), round * 3000 + i, i)).chain([far]).collect::<Vec<Row>>();
+        let last = round * 3000 + 2999;
+        // That the other side finds those that stay, however often they get new numbers.
+        let out = step(join.as_mut(), [batch(&rows), batch(&[(Some(-1), i64::MAX / 2, round)])], last, 0);
+        assert_eq!(out.len() as i64, if round <= 50 { 2 * round + 1 } else { 51 }, "round {round}");
+    }
+    assert!(join.stats().state_rows < 200, "{:?}", join.stats());
+    assert!(join.stats().state_bytes < 2_000_000, "{:?}", join.stats());
+}
+
+#[test]
+fn a_row_that_can_meet_nothing_any_more_is_dropped() {
+    for (kind, dropped) in [(JoinKind::Inner, 2), (JoinKind::Left, 1), (JoinKind::Anti, 1), (JoinKind::Full, 0)] {
+        let mut join = factory(kind, [20, 50]).build().unwrap();
+        join.late_rows().unwrap().keep();
+        step(join.as_mut(), [batch(&[]), batch(&[])], 171, 0);
+        // A right row at 120 was held up to 170.
+        let left = || behind(&[(Some(1), 100, 1), (None, 100, 2), (Some(1), 101, 3)], 171);
+        // A left row at 151 was held up to 171.
+        let right = || behind(&[(Some(1), 100, 1), (Some(1), 101, 2)], 171);
+        step(join.as_mut(), [left(), right()], 171, 0);
+        assert_eq!(join.stats().late_rows, dropped, "{kind:?}");
+        let late = join.late_rows().unwrap().take();
+        let ids = late.iter().flat_map(|l| l.rows.column(2).as_primitive::<Int64Type>().values().to_vec());
+        assert_eq!(ids.collect::<Vec<_>>(), vec![1; dropped as usize], "{kind:?}");
+        assert!(late.iter().all(|l| l.times.value(0) == 100 && l.watermarks.value(0) == 171));
+    }
+}
+
+#[test]
+fn what_few_ask_for_is_not_indexed() {
+    let mut join = factory(JoinKind::Inner, [1000, 0]).join().unwrap();
+    let (mut found, mut expected) = (0, 0);
+    for round in 0..50i64 {
+        let first = round * 1000;
+        let left: Vec<Row> = (first..first + 1000).map(|i| (Some(i % 977), i, i)).collect();
+        // Once in ten steps a row asks for those of the last thousand milliseconds.
+        let right: Vec<Row> = if round % 10 == 9 { vec![(Some(7), first, 0)] } else { Vec::new() };
+        let matches = (first - 1000..=first).filter(|i| *i >= 0 && i % 977 == 7).count();
+        expected += if right.is_empty() { 0 } else { matches };
+        found += step(&mut join, [batch(&left), batch(&right)], first, 0).len();
+    }
+    let indexed = join.sides[0].index.lines.rows();
+    assert_eq!((found, expected > 4, indexed < 100), (expected, true, true), "{indexed} rows are indexed");
+}
+
+/// Random steps, and what comes of each.
+struct Run {
+    outputs: Vec<Vec<Vec<Option<i64>>>>,
+    rows: [Vec<Row>; 2],
+    reach: [i64; 2],
+}
+
+/// Random steps; between them what is indexed is forgotten where the join is `restored`.
+fn run(seed: u64, kind: JoinKind, restored: bool) -> Run {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let reach = [rng.random_range(-20..200), rng.random_range(20..200)];
+    let keys = *[3, 40, 2000].get(rng.random_range(0..3)).unwrap();
+    let most = *[[1, 300], [40, 300], [300, 5], [200, 200]].get(rng.random_range(0..4)).unwrap();
+    let plan = factory(kind, reach);
+    let mut join = plan.join().unwrap();
+    let (mut outputs, mut rows) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for round in 0..30i64 {
+        let inputs = [0, 1].map(|side| {
+            let mut row = |id: i64| {
+                let key = if rng.random_bool(0.1) { 0 } else { rng.random_range(0..keys) };
+                (Some(key), round * 20 + rng.random_range(0..100), id)
+            };
+            let first = rows[side].len() as i64;
+            let fresh: Vec<Row> = (first..first + most[side]).map(&mut row).collect();
+            rows[side].extend(fresh.clone());
+            batch(&fresh)
+        });
+        outputs.push(step(&mut join, inputs, round * 20, 0));
+        if restored {
+            let tables = join.snapshot().unwrap();
+            join = plan.join().unwrap();
+            join.restore(tables).unwrap();
+        }
+    }
+    outputs.push(step(&mut join, [batch(&[]), batch(&[])], i64::MAX, 0));
+    Run { outputs, rows, reach }
+}
+
+#[test]
+fn results_and_their_order_do_not_depend_on_what_is_indexed() {
+    for seed in 0..24 {
+        let kind = [JoinKind::Inner, JoinKind::Full, JoinKind::Semi, JoinKind::Anti][seed as usize % 4];
+        let Run { outputs, rows: [left, right], reach } = run(seed, kind, false);
+        assert_eq!(run(seed, kind, true).outputs, outputs, "seed {seed}");
+        let meets = |l: &Row, r: &Row| l.0 == r.0 && r.1 - l.1 <= reach[0] && l.1 - r.1 <= reach[1];
+        let mut expected: Vec<Vec<Option<i64>>> = Vec::new();
+        for l in &left {
+            let found: Vec<&Row> = right.iter().filter(|r| meets(l, r)).collect();
+            match kind {
+                JoinKind::Semi if !found.is_empty() => expected.push(vec![Some(l.2)]),
+                JoinKind::Anti if found.is_empty() => expected.push(vec![Some(l.2)]),
+                JoinKind::Semi | JoinKind::Anti => {}
+                JoinKind::Full if found.is_empty() => expected.push(vec![Some(l.2), None]),
+                _ => expected.extend(found.iter().map(|r| pair(l.2, r.2))),
+            }
+        }
+        if kind == JoinKind::Full {
+            let alone = right.iter().filter(|r| !left.iter().any(|l| meets(l, r)));
+            expected.extend(alone.map(|r| vec![None, Some(r.2)]));
+        }
+        expected.sort();
+        let mut found = outputs.concat();
+        found.sort();
+        assert_eq!(found, expected, "seed {seed}, {kind:?}");
+    }
 }

@@ -17,7 +17,7 @@ use crate::connector::{PositionListener, Prepared, SplitPosition};
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
 use crate::runtime::executor::{Snapshot, SourceState};
 use crate::runtime::port::Told;
-use crate::runtime::tasks::Tasks;
+use crate::runtime::tasks::{AbortOnDrop, Tasks};
 use crate::{Error, Result};
 
 /// A checkpoint that will outlast the process.
@@ -119,6 +119,8 @@ struct UnderWay {
     requests: Vec<Request>,
     positions: Vec<Vec<SplitPosition>>,
     outcome: oneshot::Receiver<Outcome>,
+    /// A job that ends publishes nothing afterwards: its next run has begun from what was there.
+    _task: AbortOnDrop,
 }
 
 struct Outcome {
@@ -231,6 +233,16 @@ impl Coordinator {
         Checkpoint::load(&folder(address, job)?, id).await
     }
 
+    /// Runs something beside the job.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        self.runtime.spawn(task)
+    }
+
+    /// The job's folder.
+    pub fn store(&self) -> Option<&CheckpointStore> {
+        self.store.as_ref()
+    }
+
     /// Whether sinks are to hold back what they write until a checkpoint covers it.
     pub fn is_on(&self) -> bool {
         self.store.is_some()
@@ -298,13 +310,13 @@ impl Coordinator {
             options: self.options.clone(),
         };
         let (timeout, driver) = (self.options.timeout, self.driver.clone());
-        self.runtime.spawn(async move {
+        let task = self.spawn(async move {
             let outcome = task.run(prepared, timeout).await;
             let _ = sender.send(outcome);
             driver.unpark();
         });
         let positions = self.positions.iter().map(Positions::seek).collect();
-        self.under_way = Some(UnderWay { id, requests, positions, outcome });
+        self.under_way = Some(UnderWay { id, requests, positions, outcome, _task: AbortOnDrop(task) });
     }
 
     fn freeze(&self, id: u64, reason: Reason, snapshot: Snapshot, states: &[SourceState], now: i64) -> Frozen {

@@ -18,6 +18,7 @@ mod coordinate;
 mod identity;
 mod manifest;
 mod options;
+mod orders;
 mod read;
 mod restore;
 mod store;
@@ -28,9 +29,12 @@ pub use self::coordinate::{Durable, save};
 pub(super) use self::coordinate::{Boundary, Coordinator, Reason, Request, ToCommit, has_ended};
 pub use self::identity::node_ids;
 pub use self::manifest::{
-    ChunkEntry, FileEntry, InFlightEntry, Manifest, OperatorEntry, PreparedEntry, SinkEntry, SourceEntry, TableEntry,
+    ChunkEntry, FileEntry, InFlightEntry, Manifest, OperatorEntry, PreparedEntry, SinkEntry, SourceEntry, SplitEntry,
+    TableEntry,
 };
 pub use self::options::CheckpointOptions;
+pub(super) use self::orders::heed;
+pub use self::orders::ask;
 pub use self::read::{Checkpoint, load_newest};
-pub use self::restore::Restored;
+pub use self::restore::{Restored, Resumed};
 pub use self::store::{CheckpointStore, Found};

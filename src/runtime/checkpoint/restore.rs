@@ -13,6 +13,17 @@ use crate::{Error, Result};
 
 use super::coordinate::Positions;
 
+/// What a job said of the checkpoint that it goes on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// The checkpoint's number.
+    pub checkpoint: u64,
+    /// Whether the job had come to its end there: then there is nothing more to do.
+    pub ended: bool,
+    /// Which state is kept, which operators start empty, what is dropped; in sentences.
+    pub report: Vec<String>,
+}
+
 /// What a job goes on with.
 pub struct Restored {
     /// The operators' state.

@@ -15,6 +15,10 @@ use crate::{Error, Result};
 
 const MANIFEST: &str = "manifest.json";
 const PREFIX: &str = "chk-";
+/// Where orders to a running job stand, and what their names, and their answers' names, end in.
+const ORDERS: &str = "orders/";
+pub(super) const ORDER: &str = ".order.json";
+pub(super) const ANSWER: &str = ".answer.json";
 
 /// A job's folder in an object store.
 #[derive(Debug, Clone)]
@@ -67,6 +71,26 @@ impl CheckpointStore {
         Self { store, root, local: None, address: address.into() }
     }
 
+    /// The folders below an address that hold checkpoints, sorted: the jobs' names.
+    ///
+    /// # Errors
+    /// When the address is none, or the store does not answer.
+    pub async fn jobs(address: &str) -> Result<Vec<String>> {
+        let top = Self::open(address, "")?;
+        let objects = top.objects().await?;
+        let mut jobs: Vec<String> = Vec::new();
+        for path in objects.keys() {
+            let mut parts = path.split('/');
+            if let (Some(job), Some(second)) = (parts.next(), parts.next())
+                && second.starts_with(PREFIX)
+                && jobs.last().is_none_or(|last| last != job)
+            {
+                jobs.push(job.to_string());
+            }
+        }
+        Ok(jobs)
+    }
+
     /// How it was addressed, with the job's folder.
     pub fn address(&self) -> String {
         format!("{}/{}", self.address.trim_end_matches('/'), self.root.filename().unwrap_or_default())
@@ -106,6 +130,45 @@ impl CheckpointStore {
             Some((parts.fold(first, |path, part| path + "/" + &part), object.size))
         };
         Ok(listed.into_iter().filter_map(below).collect())
+    }
+
+    /// What stands in the job's folder for a running job to do, by name.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn orders(&self) -> Result<Vec<String>> {
+        let objects = self.objects().await?;
+        let name = |path: &String| Some(path.strip_prefix(ORDERS)?.strip_suffix(ORDER)?.to_string());
+        Ok(objects.keys().filter_map(name).collect())
+    }
+
+    /// Reads an order, or the answer to it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(super) async fn order(&self, name: &str, ending: &str) -> Result<Bytes> {
+        self.read_most(&format!("{ORDERS}{name}{ending}"), 1 << 16).await
+    }
+
+    /// Writes an order, or the answer to it.
+    ///
+    /// # Errors
+    /// As [`CheckpointStore::write`].
+    pub(super) async fn put_order(&self, name: &str, ending: &str, bytes: Vec<u8>) -> Result<()> {
+        self.write(&format!("{ORDERS}{name}{ending}"), bytes).await
+    }
+
+    /// Removes an order, or the answer to it.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub(super) async fn remove_order(&self, name: &str, ending: &str) -> Result<()> {
+        self.remove(&format!("{ORDERS}{name}{ending}")).await
+    }
+
+    /// Whether it is on the local disk.
+    pub(super) fn is_local(&self) -> bool {
+        self.local.is_some()
     }
 
     /// Reads a manifest.

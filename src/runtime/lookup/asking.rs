@@ -1,10 +1,10 @@
 //! Tables that are asked by key: requests under way, and answers that wait for their turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use tokio::runtime::Handle;
@@ -13,8 +13,10 @@ use tokio::task::JoinSet;
 use super::Probes;
 use super::assemble::{Known, ProbeKeys, RowBytes};
 use super::cache::Cache;
+use super::pursuit::Pursuit;
 use super::request::{Manner, request};
 use crate::connector::lookup::{CacheOptions, Found, Lookup};
+use crate::operator::OperatorStats;
 use crate::operator::lookup_join::Answer;
 use crate::runtime::circuit::LookupSpec;
 use crate::{Error, Result};
@@ -33,6 +35,8 @@ pub(in crate::runtime) struct Asking {
     requests: JoinSet<(u64, Result<Found>)>,
     /// By the number of the probes.
     under_way: BTreeMap<u64, UnderWay>,
+    /// When probes are to be asked for again, and their numbers.
+    waiting: BTreeSet<(i64, u64)>,
     ready: BTreeMap<u64, Answer>,
     /// The number of the first probes that have not been looked at.
     next: u64,
@@ -44,6 +48,7 @@ pub(in crate::runtime) struct Asking {
 struct UnderWay {
     keys: ProbeKeys,
     known: Known,
+    pursuit: Pursuit,
 }
 
 impl Asking {
@@ -63,6 +68,7 @@ impl Asking {
             cache: cache.map(row_bytes).transpose()?,
             requests: JoinSet::new(),
             under_way: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             ready: BTreeMap::new(),
             next: 0,
             first: 0,
@@ -74,15 +80,48 @@ impl Asking {
         self.next
     }
 
-    /// Looks at more probes as long as not too many requests are under way.
+    /// When the clock is waited for: something is to be asked for again, or given up, then.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.waiting.first().map(|(at, _)| *at)
+    }
+
+    /// Asks again for what has waited long enough.
+    ///
+    /// # Errors
+    /// When that has lasted too long.
+    pub fn ask_again(&mut self, now: i64) -> Result<()> {
+        let timeout = self.manner.policy.timeout;
+        while let Some((_, number)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.pop_first();
+            let Some(UnderWay { pursuit, .. }) = self.under_way.get(&number) else { continue };
+            if pursuit.deadline(timeout) <= now {
+                return Err(pursuit.timed_out(&self.manner.table, timeout));
+            }
+            let keys = pursuit.request()?;
+            self.request(number, keys);
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, number: u64, keys: RecordBatch) {
+        let (lookup, manner) = (Arc::clone(&self.lookup), self.manner.clone());
+        self.requests.spawn_on(async move { (number, request(lookup, keys, manner).await) }, &self.runtime);
+    }
+
+    /// Looks at more probes as long as not too many are under way or wait for their turn.
     pub fn ask(&mut self, probes: impl Iterator<Item = Probes>, now: i64) -> Result<()> {
         for probes in probes {
-            if self.requests.len() >= self.manner.policy.capacity {
+            if self.next - self.first >= self.manner.policy.capacity as u64 {
                 break;
             }
             self.begin(probes, now)?;
         }
         Ok(())
+    }
+
+    /// What the cache holds.
+    pub fn cached(&self) -> OperatorStats {
+        self.cache.as_ref().map_or_else(OperatorStats::default, |(cache, _)| cache.stats())
     }
 
     fn begin(&mut self, probes: Probes, now: i64) -> Result<()> {
@@ -97,16 +136,15 @@ impl Asking {
             }
         }
         self.next = probes.number + 1;
-        let under_way = UnderWay { keys, known };
-        if under_way.known.asked.is_empty() {
-            let answer = self.answer(&under_way, None)?;
+        if known.asked.is_empty() {
+            let answer = self.answer(&keys, &known, None)?;
             self.ready.insert(probes.number, answer);
             return Ok(());
         }
-        let asked = under_way.keys.columns(&columns, &self.keys, &under_way.known.asked)?;
-        self.under_way.insert(probes.number, under_way);
-        let (lookup, manner, number) = (Arc::clone(&self.lookup), self.manner.clone(), probes.number);
-        self.requests.spawn_on(async move { (number, request(lookup, asked, manner).await) }, &self.runtime);
+        let asked = keys.columns(&columns, &self.keys, &known.asked)?;
+        let pursuit = Pursuit::new(asked.clone(), self.manner.policy.retry_miss, now);
+        self.under_way.insert(probes.number, UnderWay { keys, known, pursuit });
+        self.request(probes.number, asked);
         Ok(())
     }
 
@@ -117,28 +155,33 @@ impl Asking {
             any = true;
             let gone = |e| Error::internal(format!("a look-up in table '{}' is gone: {e}", self.manner.table));
             let (number, found) = finished.map_err(gone)?;
-            self.finish(number, &found?, now)?;
+            self.finish(number, found?, now)?;
         }
         Ok(any)
     }
 
-    fn finish(&mut self, number: u64, found: &Found, now: i64) -> Result<()> {
-        let Some(under_way) = self.under_way.remove(&number) else {
+    fn finish(&mut self, number: u64, found: Found, now: i64) -> Result<()> {
+        let Some(mut under_way) = self.under_way.remove(&number) else {
             return Err(Error::internal("an answer to a request that was not made"));
         };
-        let answer = self.answer(&under_way, Some(found))?;
-        if let Some((cache, bytes)) = &mut self.cache {
-            let asked = &under_way.known.asked;
-            for (key, rows) in asked.iter().zip(bytes.by_key(found, asked.len())?) {
-                cache.put(under_way.keys.key(*key), rows, now);
+        if let Some(at) = under_way.pursuit.take(found, self.manner.policy.retry_miss, now)? {
+            let deadline = under_way.pursuit.deadline(self.manner.policy.timeout);
+            self.waiting.insert((at.min(deadline), number));
+            self.under_way.insert(number, under_way);
+            return Ok(());
+        }
+        let UnderWay { keys, known, pursuit } = under_way;
+        let answer = self.answer(&keys, &known, pursuit.found())?;
+        if let (Some((cache, bytes)), Some(found)) = (&mut self.cache, pursuit.found()) {
+            for (key, rows) in known.asked.iter().zip(bytes.by_key(found, known.asked.len())?) {
+                cache.put(keys.key(*key), rows, now);
             }
         }
         self.ready.insert(number, answer);
         Ok(())
     }
 
-    fn answer(&self, under_way: &UnderWay, found: Option<&Found>) -> Result<Answer> {
-        let UnderWay { keys, known } = under_way;
+    fn answer(&self, keys: &ProbeKeys, known: &Known, found: Option<&Found>) -> Result<Answer> {
         let bytes = self.cache.as_ref().map(|(_, bytes)| bytes);
         known.answer(&keys.of, keys.first.len(), found, bytes, &self.projection)
     }

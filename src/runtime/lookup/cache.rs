@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connector::lookup::CacheOptions;
+use crate::operator::OperatorStats;
 
 /// The rows of a key, each as bytes.
 pub(super) type CachedRows = Arc<[Box<[u8]>]>;
@@ -19,6 +20,8 @@ pub(super) struct Cache {
     uses: u64,
     /// What all entries count for.
     rows: usize,
+    /// What their keys and rows take.
+    bytes: usize,
 }
 
 struct Entry {
@@ -34,11 +37,15 @@ impl Entry {
     fn weight(&self) -> usize {
         self.rows.len().max(1)
     }
+
+    fn bytes(&self, key: &[u8]) -> usize {
+        key.len() + self.rows.iter().map(|row| row.len()).sum::<usize>()
+    }
 }
 
 impl Cache {
     pub fn new(options: CacheOptions) -> Self {
-        Self { options, entries: HashMap::new(), order: BTreeMap::new(), uses: 0, rows: 0 }
+        Self { options, entries: HashMap::new(), order: BTreeMap::new(), uses: 0, rows: 0, bytes: 0 }
     }
 
     /// What is known of a key at `now`.
@@ -73,10 +80,11 @@ impl Cache {
             return;
         }
         while self.rows + entry.weight() > self.options.max_rows {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            self.rows -= self.entries.remove(&oldest).map_or(0, |e| e.weight());
+            let Some(oldest) = self.order.values().next().cloned() else { break };
+            self.remove(&oldest);
         }
         self.rows += entry.weight();
+        self.bytes += entry.bytes(key);
         let key: Arc<[u8]> = key.into();
         self.order.insert(entry.place, Arc::clone(&key));
         self.entries.insert(key, entry);
@@ -86,7 +94,13 @@ impl Cache {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.place);
             self.rows -= entry.weight();
+            self.bytes -= entry.bytes(key);
         }
+    }
+
+    /// How much it holds.
+    pub fn stats(&self) -> OperatorStats {
+        OperatorStats { state_rows: self.rows as u64, state_bytes: self.bytes as u64, ..OperatorStats::default() }
     }
 }
 
@@ -117,6 +131,7 @@ mod tests {
         cache.put(b"f", rows(&["1", "2", "3", "4"]), 0);
         assert!(cache.get(b"f", 0).is_none() && cache.get(b"d", 0).is_some(), "what does not fit is not kept");
         assert_eq!((cache.rows, cache.order.len(), cache.entries.len()), (3, 2, 2));
+        assert_eq!(cache.bytes, 2 + 3);
     }
 
     #[test]
@@ -131,7 +146,7 @@ mod tests {
         assert!(used.get(b"a", 1_999).is_some());
         assert!(used.get(b"a", 2_998).is_some());
         assert!(used.get(b"a", 3_998).is_none());
-        assert_eq!(used.rows, 0);
+        assert_eq!(used.stats(), OperatorStats::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::asking::Asking;
 use super::whole::Whole;
 use crate::Result;
 use crate::connector::lookup::LookupMode;
+use crate::operator::OperatorStats;
 use crate::runtime::circuit::LookupSpec;
 use crate::runtime::executor::Executor;
 
@@ -50,30 +51,57 @@ impl LookupEdge {
         }
     }
 
-    /// Asks for the probes that are out, and takes what has come; wakes `context` when there is more.
+    /// Asks for the probes that are out, and takes what has come, if there is room for the answers; wakes `context` when there is
+    /// more.
     ///
     /// # Errors
     /// When a table cannot be read or asked.
     pub fn poll(
         &mut self,
-        executor: &Executor,
-        number: usize,
+        probes: (&Executor, usize),
+        room: bool,
         context: &mut Context<'_>,
         now: i64,
     ) -> Result<LookupInput> {
-        match self {
-            LookupEdge::Whole(whole) => Ok(LookupInput { table: whole.poll(context, now)?, answers: Vec::new() }),
-            LookupEdge::Asking(asking) => {
-                // What has come makes room for more requests.
-                loop {
-                    asking.ask(executor.probes(number, asking.next()), now)?;
-                    if !asking.receive(context, now)? {
-                        break;
-                    }
-                }
-                Ok(LookupInput { table: None, answers: asking.answers() })
+        let (executor, number) = probes;
+        let asking = match self {
+            LookupEdge::Whole(whole) => {
+                return Ok(LookupInput { table: whole.poll(context, now)?, ..LookupInput::default() });
+            }
+            LookupEdge::Asking(asking) => asking,
+        };
+        asking.ask_again(now)?;
+        let mut answers = Vec::new();
+        loop {
+            asking.ask(executor.probes(number, asking.next()), now)?;
+            let came = asking.receive(context, now)?;
+            let before = answers.len();
+            if room {
+                answers.extend(asking.answers());
+            }
+            // What has come or gone makes room for more requests.
+            if !came && answers.len() == before {
+                break;
             }
         }
+        Ok(LookupInput { table: None, answers, cache: asking.cached() })
+    }
+
+    /// When the clock is waited for.
+    pub fn next_timer(&self) -> Option<i64> {
+        match self {
+            LookupEdge::Whole(_) => None,
+            LookupEdge::Asking(asking) => asking.next_timer(),
+        }
+    }
+
+    /// What is brought by a step for which nothing is asked.
+    pub fn nothing(&self) -> LookupInput {
+        let cache = match self {
+            LookupEdge::Whole(_) => OperatorStats::default(),
+            LookupEdge::Asking(asking) => asking.cached(),
+        };
+        LookupInput { cache, ..LookupInput::default() }
     }
 }
 

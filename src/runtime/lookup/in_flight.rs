@@ -6,10 +6,8 @@ use std::sync::Arc;
 use super::{LookupInput, Probes};
 use crate::change::{ChangeBatch, Watermark};
 use crate::operator::lookup_join::{Answer, LookupTable};
+use crate::runtime::circuit::REQUEST_ROWS;
 use crate::{Error, Result};
-
-/// How many rows are asked for together at most.
-const PROBE_ROWS: usize = 1024;
 
 /// The probes of one look-up that are out, in the order in which they left.
 #[derive(Debug, Default)]
@@ -101,7 +99,7 @@ impl InFlight {
         for batch in batches {
             let mut from = 0;
             while from < batch.num_rows() {
-                let length = PROBE_ROWS.min(batch.num_rows() - from);
+                let length = REQUEST_ROWS.min(batch.num_rows() - from);
                 // Behind each but the last the watermark is what it was: only then is it known that no row is before it.
                 self.state.out.push_back(Out { rows: batch.slice(from, length), behind: self.state.latest });
                 self.rows += length;

@@ -9,6 +9,7 @@ mod assemble;
 mod cache;
 mod edge;
 mod in_flight;
+mod pursuit;
 mod request;
 mod whole;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub(super) use self::edge::LookupEdge;
 pub(super) use self::in_flight::{InFlight, InFlightState, LookupWork};
 use crate::change::ChangeBatch;
+use crate::operator::OperatorStats;
 use crate::operator::lookup_join::{Answer, LookupTable};
 
 /// What a step takes in for one look-up.
@@ -26,6 +28,8 @@ pub struct LookupInput {
     pub table: Option<Arc<LookupTable>>,
     /// Answers to the oldest probes that are out, in their order.
     pub answers: Vec<Answer>,
+    /// What the cache of answers holds.
+    pub cache: OperatorStats,
 }
 
 /// Probes that are out.

@@ -4,11 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::concat_batches;
+use arrow::array::RecordBatch;
 use futures::FutureExt;
 
-use crate::change::take_rows;
 use crate::connector::lookup::{Found, Lookup};
 use crate::runtime::circuit::LookupPolicy;
 use crate::{Error, Result};
@@ -36,39 +34,20 @@ pub(super) async fn request(lookup: Arc<dyn Lookup>, keys: RecordBatch, manner: 
     match tokio::time::timeout(manner.policy.timeout, asked).await {
         Ok(Ok(found)) => found,
         Ok(Err(panic)) => Err(Error::panic(format!("the look-up in table '{}'", manner.table), panic.as_ref())),
-        Err(_) => Err(Error::Execution(format!(
-            "looking up {} keys in table '{}' took longer than {:?} (table.exec.async-lookup.timeout)",
-            keys.num_rows(),
-            manner.table,
-            manner.policy.timeout
-        ))),
+        Err(_) => Err(timed_out(keys.num_rows(), &manner.table, manner.policy.timeout)),
     }
 }
 
-/// Asks, and asks again for keys for which nothing was found, if that is wanted.
-async fn ask(lookup: &dyn Lookup, keys: &RecordBatch, manner: &Manner) -> Result<Found> {
-    let mut found = once(lookup, keys, manner).await?;
-    let Some(retry) = manner.policy.retry_miss else { return Ok(found) };
-    for _ in 0..retry.attempts {
-        let mut seen = vec![false; keys.num_rows()];
-        found.keys.values().iter().for_each(|k| seen[*k as usize] = true);
-        let missing = (0u32..).zip(&seen).filter(|(_, seen)| !**seen).map(|(key, _)| key);
-        let missing: UInt32Array = missing.collect::<Vec<_>>().into();
-        if missing.is_empty() {
-            break;
-        }
-        tokio::time::sleep(retry.delay).await;
-        let more = once(lookup, &take_rows(keys, &missing)?, manner).await?;
-        let numbers = more.keys.values().iter().map(|k| missing.value(*k as usize));
-        let numbers: Vec<u32> = found.keys.values().iter().copied().chain(numbers).collect();
-        let rows = concat_batches(&found.rows.schema(), [&found.rows, &more.rows])?;
-        found = Found { rows, keys: numbers.into() };
-    }
-    Ok(found)
+/// That a request was given up.
+pub(super) fn timed_out(keys: usize, table: &str, timeout: Duration) -> Error {
+    Error::Execution(format!(
+        "looking up {keys} keys in table '{table}' took longer than {timeout:?} (table.exec.async-lookup.timeout, or 'timeout' in \
+         the hint LOOKUP)"
+    ))
 }
 
 /// Asks until there is an answer, or no more repetition is left.
-async fn once(lookup: &dyn Lookup, keys: &RecordBatch, manner: &Manner) -> Result<Found> {
+async fn ask(lookup: &dyn Lookup, keys: &RecordBatch, manner: &Manner) -> Result<Found> {
     let found = repeat(manner.max_retries, || lookup.lookup(keys)).await;
     let found = found.map_err(|(e, times)| about(e, &format!("looking up in table '{}'", manner.table), times))?;
     let known = found.keys.values().iter().all(|k| (*k as usize) < keys.num_rows());

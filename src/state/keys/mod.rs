@@ -11,6 +11,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use self::general::GeneralKeys;
 use self::packed::PackedKeys;
 use super::Remap;
+#[cfg(doc)]
+use super::remap::GONE;
 use crate::Result;
 
 /// The values of key columns, each combination with a number of its own, from 0 on. NULL equals NULL.
@@ -23,6 +25,10 @@ pub struct Keys {
 /// How key values are kept and found.
 trait Index: Send {
     fn intern(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()>;
+    /// As `intern`, but where it costs nothing keys without a number are left without: [`GONE`].
+    fn find(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()> {
+        self.intern(columns, rows, ids)
+    }
     fn len(&self) -> usize;
     fn take(&self, ids: &[u32]) -> Result<Vec<ArrayRef>>;
     /// Keeps some keys only, given in ascending order.
@@ -58,6 +64,21 @@ impl Keys {
         ids.clear();
         match &mut self.index {
             Some(index) => index.intern(columns, rows, ids),
+            None => {
+                ids.resize(rows, 0);
+                Ok(())
+            }
+        }
+    }
+
+    /// The number of each row's key, into `ids`. A key that has none gets [`GONE`], or the next number.
+    ///
+    /// # Errors
+    /// As [`Keys::intern`].
+    pub fn find(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()> {
+        ids.clear();
+        match &mut self.index {
+            Some(index) => index.find(columns, rows, ids),
             None => {
                 ids.resize(rows, 0);
                 Ok(())

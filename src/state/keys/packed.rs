@@ -195,6 +195,17 @@ impl<W: Word> Index for PackedKeys<W> {
         Ok(())
     }
 
+    fn find(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<()> {
+        self.pack(columns, rows)?;
+        let Self { table, words, nulls, hasher, incoming, incoming_nulls, .. } = self;
+        ids.extend(incoming.iter().enumerate().map(|(row, word)| {
+            let own = incoming_nulls.get(row).copied().unwrap_or(0);
+            let same = |id: &u32| words[*id as usize] == *word && nulls.get(*id as usize).copied().unwrap_or(0) == own;
+            table.find(hash(hasher, *word, own), same).copied().unwrap_or(GONE)
+        }));
+        Ok(())
+    }
+
     fn len(&self) -> usize {
         self.words.len()
     }

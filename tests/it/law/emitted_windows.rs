@@ -1,5 +1,6 @@
 //! Group windows that give early and late results: whatever has gone out folds to what the windows hold, in time and late rows
-//! alike, however the input is cut, on any number of workers, and handed over on the way.
+//! alike, however the input is cut, on any number of workers, and handed over on the way. Where results wait, what has gone out
+//! follows from the times of the steps alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,12 +19,15 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::case::cases;
 use super::exec::{Schedule, run};
 
-/// A query and its input; all times but those of rows in seconds.
+/// A query and its input; all times but those of rows and of waiting in seconds.
 #[derive(Debug)]
 struct Case {
-    early: bool,
+    /// How long early results wait, in milliseconds, where they are asked for.
+    early: Option<i64>,
     /// How long windows take late rows, where late results are asked for.
     late: Option<i64>,
+    /// How long late results wait, in milliseconds.
+    late_wait: i64,
     size: i64,
     /// Less than the size: a HOP.
     slide: i64,
@@ -35,11 +39,13 @@ impl Case {
     fn random(seed: u64) -> (Self, Xoshiro256PlusPlus) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let slide = rng.random_range(1..=4);
+        let wait = |rng: &mut Xoshiro256PlusPlus| [0, 0, 1, 700, 2_500][rng.random_range(0..5)];
         let (early, late) = match rng.random_range(0..3) {
-            0 => (true, None),
-            1 => (false, Some(rng.random_range(0..6))),
-            _ => (true, Some(rng.random_range(0..6))),
+            0 => (Some(wait(&mut rng)), None),
+            1 => (None, Some(rng.random_range(0..6))),
+            _ => (Some(wait(&mut rng)), Some(rng.random_range(0..6))),
         };
+        let late_wait = wait(&mut rng);
         let mut clock = 0;
         let count = rng.random_range(0..120);
         let rows = (0..count).map(|_| {
@@ -49,7 +55,7 @@ impl Case {
         });
         let rows = rows.collect();
         let (size, delay) = (slide * rng.random_range(1..=3), rng.random_range(0..3));
-        (Self { early, late, size, slide, delay, rows }, rng)
+        (Self { early, late, late_wait, size, slide, delay, rows }, rng)
     }
 
     fn circuit(&self) -> Arc<Circuit> {
@@ -57,12 +63,13 @@ impl Case {
         connectors.register(Arc::new(Channels::default()));
         let mut session = Session::new(connectors);
         let mut set = |key: &str, value: &str| drop(session.set(&format!("table.exec.emit.{key}"), value).unwrap());
-        if self.early {
+        if let Some(wait) = self.early {
             set("early-fire.enabled", "true");
+            set("early-fire.delay", &format!("{wait} ms"));
         }
         if let Some(lateness) = self.late {
             set("late-fire.enabled", "true");
-            set("late-fire.delay", "0 s");
+            set("late-fire.delay", &format!("{} ms", self.late_wait));
             set("allow-lateness", &format!("{lateness} s"));
         }
         let window = format!("HOP(ts, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)", self.slide, self.size);
@@ -94,40 +101,72 @@ impl Case {
         ChangeBatch::append(RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, true))).unwrap())
     }
 
-    /// What stands after each number of rows, and last at the end of the input.
-    fn expected(&self) -> Vec<Vec<String>> {
-        let mut groups: BTreeMap<(i64, Option<&str>), Vec<i64>> = BTreeMap::new();
-        let mut told: BTreeMap<(i64, Option<&str>), Vec<i64>> = BTreeMap::new();
+    /// What has been told after each step, and last at the end of the input.
+    fn expected(&self, schedule: &Schedule) -> Vec<Vec<String>> {
+        let mut groups: Groups<'_> = BTreeMap::new();
+        let mut told: Groups<'_> = BTreeMap::new();
+        // Groups that are to be told of, and the time that each waits for.
+        let mut untold: BTreeMap<(i64, Option<&str>), Option<i64>> = BTreeMap::new();
         let (size, slide) = (self.size * 1000, self.slide * 1000);
-        let mut reached = i64::MIN;
-        let mut all = Vec::new();
-        let shown = |told: &BTreeMap<(i64, Option<&str>), Vec<i64>>| {
-            let row = |((start, k), values): (&(i64, Option<&str>), &Vec<i64>)| {
-                let (sum, max) = (values.iter().sum::<i64>(), values.iter().max().unwrap());
-                format!("{start} {} {} {sum} {max}", k.unwrap_or("NULL"), values.len())
-            };
-            let mut rows: Vec<String> = told.iter().map(row).collect();
-            rows.sort();
-            rows
-        };
-        all.push(Vec::new());
-        for (k, v, ts) in &self.rows {
-            for n in 0..size / slide {
-                let start = ts.div_euclid(slide) * slide - n * slide;
-                if start + size - 1 + self.late.unwrap_or(0) * 1000 > reached {
-                    groups.entry((start, *k)).or_default().push(*v);
+        let lateness = self.late.unwrap_or(0) * 1000;
+        let (mut reached, mut all) = (i64::MIN, Vec::new());
+        for step in 0..=schedule.steps.len() {
+            let before = reached;
+            let from = if step == 0 { 0 } else { schedule.consumed("t", step - 1) };
+            for (k, v, ts) in &self.rows[from..schedule.consumed("t", step)] {
+                for n in 0..size / slide {
+                    let start = ts.div_euclid(slide) * slide - n * slide;
+                    if start + size - 1 + lateness > reached {
+                        groups.entry((start, *k)).or_default().push(*v);
+                        untold.entry((start, *k)).or_default();
+                    }
                 }
+                reached = reached.max(ts - self.delay * 1000);
             }
-            reached = reached.max(ts - self.delay * 1000);
-            // Open windows are told of only where that is asked for.
-            let tells = |start: i64| self.early || start + size - 1 <= reached;
-            told.extend(groups.iter().filter(|(key, _)| tells(key.0)).map(|(key, values)| (*key, values.clone())));
+            if step == schedule.steps.len() {
+                reached = i64::MAX;
+            }
+            let now = schedule.now(step);
+            untold.retain(|key, until| {
+                let last = key.0 + size - 1;
+                let passed = |time: i64| time > before && time <= reached;
+                let wait = if last <= reached { self.late.map(|_| self.late_wait) } else { self.early };
+                let is_due = until.is_some_and(|until| until <= now) || wait == Some(0);
+                if is_due || passed(last) || passed(last + lateness) {
+                    told.insert(*key, groups[key].clone());
+                    return false;
+                }
+                *until = until.or(wait.map(|wait| now + wait));
+                true
+            });
             all.push(shown(&told));
         }
-        told.extend(groups);
-        all.push(shown(&told));
         all
     }
+
+    /// What stands after each number of rows, and last at the end of the input, where no result waits.
+    fn expected_at_once(&self) -> Vec<Vec<String>> {
+        let each = self.rows.iter().map(|_| (HashMap::from([("t".to_string(), 1)]), 1)).collect();
+        let row_by_row = Schedule { steps: each, workers: 1, pace: 1, restores: HashMap::new() };
+        std::iter::once(Vec::new()).chain(self.expected(&row_by_row)).collect()
+    }
+
+    fn waits(&self) -> bool {
+        self.early.is_some_and(|wait| wait > 0) || self.late.is_some() && self.late_wait > 0
+    }
+}
+
+/// The values of each window and key.
+type Groups<'a> = BTreeMap<(i64, Option<&'a str>), Vec<i64>>;
+
+fn shown(told: &Groups<'_>) -> Vec<String> {
+    let row = |((start, k), values): (&(i64, Option<&str>), &Vec<i64>)| {
+        let (sum, max) = (values.iter().sum::<i64>(), values.iter().max().unwrap());
+        format!("{start} {} {} {sum} {max}", k.unwrap_or("NULL"), values.len())
+    };
+    let mut rows: Vec<String> = told.iter().map(row).collect();
+    rows.sort();
+    rows
 }
 
 /// What changes lead to; each must make sense where it comes.
@@ -149,22 +188,27 @@ fn fold<'a>(table: &mut BTreeMap<String, i64>, changes: impl Iterator<Item = &'a
 
 fn prove(seed: u64) {
     let (case, mut rng) = Case::random(seed);
-    let expected = case.expected();
+    let at_once = case.expected_at_once();
     let circuit = case.circuit();
     let tables = HashMap::from([("t".to_string(), case.input())]);
     let rows = HashMap::from([("t".to_string(), case.rows.len())]);
     for attempt in 0..6 {
-        let schedule = match attempt {
+        let mut schedule = match attempt {
             0 => Schedule::at_once(&rows),
             _ => Schedule::random(&rows, &mut rng, attempt > 3),
         };
+        schedule.pace = [1, 400, 1_700][rng.random_range(0..3)];
+        let expected = case.expected(&schedule);
         let observed = run(&circuit, &tables, &schedule).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{case:#?}"));
         let mut table = BTreeMap::new();
         for (step, sinks) in observed.steps.iter().enumerate() {
             fold(&mut table, sinks[0].iter());
-            let place = if step < schedule.steps.len() { schedule.consumed("t", step) } else { expected.len() - 1 };
             let given: Vec<String> = table.keys().cloned().collect();
-            assert_eq!(given, expected[place], "seed {seed}, step {step} of {schedule:?}\n{case:#?}");
+            assert_eq!(given, expected[step], "seed {seed}, step {step} of {schedule:?}\n{case:#?}");
+            if !case.waits() {
+                let place = if step < schedule.steps.len() { schedule.consumed("t", step) } else { at_once.len() - 1 };
+                assert_eq!(given, at_once[place], "seed {seed}, step {step} of {schedule:?}\n{case:#?}");
+            }
         }
     }
 }

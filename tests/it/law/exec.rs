@@ -18,6 +18,8 @@ pub struct Schedule {
     pub steps: Vec<(HashMap<String, usize>, usize)>,
     /// The workers at the beginning.
     pub workers: usize,
+    /// How many milliseconds of processing time pass from step to step.
+    pub pace: i64,
     /// After these steps the state is handed to a new executor with that many workers.
     pub restores: HashMap<usize, usize>,
 }
@@ -25,7 +27,7 @@ pub struct Schedule {
 impl Schedule {
     /// Everything in one step, on one worker.
     pub fn at_once(rows: &HashMap<String, usize>) -> Self {
-        Self { steps: vec![(rows.clone(), usize::MAX)], workers: 1, restores: HashMap::new() }
+        Self { steps: vec![(rows.clone(), usize::MAX)], workers: 1, pace: 1, restores: HashMap::new() }
     }
 
     pub fn random(rows: &HashMap<String, usize>, rng: &mut Xoshiro256PlusPlus, restoring: bool) -> Self {
@@ -51,7 +53,12 @@ impl Schedule {
                 restores.insert(step, rng.random_range(1..=4));
             }
         }
-        Self { steps, workers: rng.random_range(1..=4), restores }
+        Self { steps, workers: rng.random_range(1..=4), pace: 1, restores }
+    }
+
+    /// The processing time of a step, and last that of the end of the input.
+    pub fn now(&self, step: usize) -> i64 {
+        if step < self.steps.len() { 1_000 + step as i64 * self.pace } else { 1_000_000 }
     }
 
     /// How many rows of a table have gone in after a step.
@@ -93,7 +100,7 @@ pub fn run(
     let mut observed = Observed::default();
     let mut fed: HashMap<String, usize> = HashMap::new();
     for (step, (taken, batch_rows)) in schedule.steps.iter().enumerate() {
-        let mut input = StepInput { processing_time: 1_000 + step as i64, ..StepInput::default() };
+        let mut input = StepInput { processing_time: schedule.now(step), ..StepInput::default() };
         for spec in &circuit.sources {
             let Some(changes) = tables.get(&spec.table.name) else {
                 input.batches.push(if step == 0 { constant_rows(spec) } else { Vec::new() });
@@ -117,7 +124,8 @@ pub fn run(
         }
     }
     let ended = vec![SourceState::Ended; circuit.sources.len()];
-    let last = StepInput { sources: ended, processing_time: 1_000_000, ..StepInput::default() };
+    let processing_time = schedule.now(schedule.steps.len());
+    let last = StepInput { sources: ended, processing_time, ..StepInput::default() };
     observed.steps.push(executor.step(last)?.sinks);
     observed.held.push(held(&mut executor)?);
     if schedule.restores.is_empty() {

@@ -154,7 +154,7 @@ impl Case {
             let input = StepInput {
                 batches: vec![vec![batch]],
                 sources: vec![if ended { SourceState::Ended } else { SourceState::Active }],
-                lookups: vec![LookupInput { table: None, answers }],
+                lookups: vec![LookupInput { answers, ..LookupInput::default() }],
                 processing_time: step,
                 ..StepInput::default()
             };

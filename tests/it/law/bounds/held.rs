@@ -77,7 +77,9 @@ fn lives(part: &Held, row: &Row, at: Moment) -> bool {
     let Moment { watermark, ended, .. } = at;
     let expired = match &part.lifetime {
         Lifetime::Forever => false,
-        Lifetime::End => ended,
+        Lifetime::End | Lifetime::Job => ended,
+        // Of look-ups: these are under a law of their own.
+        Lifetime::Request => false,
         // What comes behind the watermark, and is not dropped, waits for its next move; a version, for its key's next.
         Lifetime::Watermark if row.late && (row.given >= at.moved || versions(part)) => false,
         Lifetime::Watermark => row.time.is_some_and(|t| t <= watermark),

@@ -4,6 +4,7 @@
 //! number after every step: rows still within their time, distinct keys among them.
 
 mod held;
+mod lookups;
 mod query;
 mod tap;
 
@@ -24,7 +25,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use self::held::{Moment, most};
 use self::query::{DECLARATIONS, Data, TEMPLATES, Template};
-use self::tap::{Taps, tapped};
+use self::tap::{Taps, is_by_clock, tapped};
 
 /// How much processing time passes from step to step, in milliseconds.
 const STEP_MILLIS: i64 = 700;
@@ -127,7 +128,12 @@ fn look(
         let Some(bound) = node.notes.bound.as_ref().filter(|b| b.unbounded().is_none()) else { continue };
         let held = metrics[id].stats.state_rows;
         let inputs = taps.of(id);
-        let watermark = node.inputs.iter().map(|i| metrics[i.0].watermark.0).min().unwrap_or(i64::MIN);
+        let watermark = match is_by_clock(node) {
+            true if at.ended => i64::MAX,
+            // More rows may come in the millisecond that it is.
+            true => at.now - 1,
+            false => node.inputs.iter().map(|i| metrics[i.0].watermark.0).min().unwrap_or(i64::MIN),
+        };
         if watermarks[id].0 != watermark {
             watermarks[id] = (watermark, at.now);
         }

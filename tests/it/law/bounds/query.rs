@@ -11,14 +11,15 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 type Random = Xoshiro256PlusPlus;
 
-/// Two streams, a versioned table, a keyed table and one whose rows come and go.
+/// Two streams, a versioned table, a keyed table, one whose rows come and go, and a stream without times of its own.
 pub const DECLARATIONS: &str = "
 CREATE TABLE e (id INT, k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector' = 'channel');
 CREATE TABLE f (id INT, k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'channel');
 CREATE TABLE h (k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND, PRIMARY KEY (k) NOT ENFORCED)
 WITH ('connector' = 'channel', 'changelog.mode' = 'upsert');
 CREATE TABLE u (k STRING, v INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'channel', 'changelog.mode' = 'upsert');
-CREATE TABLE c (k STRING, v INT) WITH ('connector' = 'channel', 'changelog.mode' = 'retract')";
+CREATE TABLE c (k STRING, v INT) WITH ('connector' = 'channel', 'changelog.mode' = 'retract');
+CREATE TABLE q (id INT, k STRING, v INT, p AS PROCTIME()) WITH ('connector' = 'channel')";
 
 /// A kind of queries.
 pub struct Template {
@@ -29,7 +30,7 @@ pub struct Template {
 }
 
 /// Operators that must be seen to hold something bounded.
-pub const MUST_RUN: [&str; 14] = [
+pub const MUST_RUN: [&str; 15] = [
     "ChangelogNormalize",
     "Deduplicate",
     "GroupAggregate",
@@ -37,6 +38,7 @@ pub const MUST_RUN: [&str; 14] = [
     "Join",
     "MatchRecognize",
     "OverAggregate",
+    "ProcessingTimeWindow",
     "SessionAggregate",
     "SetOperation",
     "Sort",
@@ -56,13 +58,18 @@ fn seconds(rng: &mut Random) -> u32 {
 
 /// A window function over the stream `table`.
 fn window(table: &str, rng: &mut Random) -> String {
+    window_by(table, "ts", rng)
+}
+
+/// A window function over a time of the stream `table`.
+fn window_by(table: &str, time: &str, rng: &mut Random) -> String {
     let (slide, times) = (seconds(rng), rng.random_range(2..5));
     let spans = match rng.random_range(0..3) {
         0 => ("TUMBLE", format!("INTERVAL '{slide}' SECOND")),
         1 => ("HOP", format!("INTERVAL '{slide}' SECOND, INTERVAL '{}' SECOND", slide * times)),
         _ => ("CUMULATE", format!("INTERVAL '{slide}' SECOND, INTERVAL '{}' SECOND", slide * times)),
     };
-    format!("TABLE({}(TABLE {table}, DESCRIPTOR(ts), {}))", spans.0, spans.1)
+    format!("TABLE({}(TABLE {table}, DESCRIPTOR({time}), {}))", spans.0, spans.1)
 }
 
 pub const TEMPLATES: &[Template] = &[
@@ -118,6 +125,32 @@ pub const TEMPLATES: &[Template] = &[
                 "SELECT {key}COUNT(*), window_start FROM \
                  TABLE(SESSION(TABLE e{by}, DESCRIPTOR(ts), INTERVAL '{gap}' SECOND)) GROUP BY {key}window_start, window_end"
             )
+        },
+    },
+    Template {
+        name: "windows of processing time",
+        ttl: false,
+        sql: |rng| {
+            let (keys, window) = (one(&["", "k, ", "k, v, "], rng), window_by("q", "p", rng));
+            format!("SELECT {keys}COUNT(*), SUM(v), window_end FROM {window} GROUP BY {keys}window_start, window_end")
+        },
+    },
+    Template {
+        name: "group windows of processing time",
+        ttl: false,
+        sql: |rng| {
+            let size = seconds(rng);
+            let function = one(&["TUMBLE(p, #)", "HOP(p, #, INTERVAL '20' SECOND)", "SESSION(p, #)"], rng);
+            let function = function.replace('#', &format!("INTERVAL '{size}' SECOND"));
+            format!("SELECT k, COUNT(*) FROM q GROUP BY k, {function}")
+        },
+    },
+    Template {
+        name: "sessions of processing time",
+        ttl: false,
+        sql: |rng| {
+            let (gap, by) = (seconds(rng), one(&["", " PARTITION BY k"], rng));
+            format!("SELECT id, window_start FROM TABLE(SESSION(TABLE q{by}, DESCRIPTOR(p), INTERVAL '{gap}' SECOND))")
         },
     },
     Template {
@@ -320,7 +353,8 @@ impl Data {
 
     /// A table's rows of this step.
     pub fn taken(&self, table: &str, schema: &SchemaRef) -> (RecordBatch, Vec<RowKind>) {
-        let rows = &self.step[table];
+        // Where only the clock counts any rows will do.
+        let rows = &self.step[if table == "q" { "e" } else { table }];
         let columns = schema.fields().iter().map(|field| -> ArrayRef {
             match field.name().as_str() {
                 "id" => Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.id))),

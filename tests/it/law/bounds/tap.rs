@@ -35,6 +35,8 @@ pub struct Input {
     /// The columns by which rows are sent to workers: what a state TTL counts for is kept by them.
     keys: Vec<usize>,
     notes: NodeNotes,
+    /// Whether the time of a row is that of its step.
+    by_clock: bool,
     rows: Mutex<Vec<Row>>,
     clock: Arc<AtomicI64>,
 }
@@ -65,14 +67,15 @@ impl Input {
             let at = |column: &Option<arrow::array::Int64Array>| {
                 column.as_ref().filter(|c| c.is_valid(row)).map(|c| c.value(row))
             };
-            let time = at(&times);
+            let given = self.clock.load(Ordering::Relaxed);
+            let time = if self.by_clock { Some(given) } else { at(&times) };
             let before = batch.watermarks.as_ref().map(|w| w.value(row));
             rows.push(Row {
                 values: batch.rows.columns().iter().map(text).collect(),
                 comes: batch.kind(row).is_addition(),
                 time,
                 window_end: at(&ends),
-                given: self.clock.load(Ordering::Relaxed),
+                given,
                 late: time.zip(before).is_some_and(|(time, before)| time <= before),
             });
         }
@@ -121,6 +124,11 @@ impl Operator for Tapping {
     }
 }
 
+/// Whether the clock closes an operator's windows.
+pub fn is_by_clock(node: &Node) -> bool {
+    matches!(&node.kind, NodeKind::Operator(factory) if factory.name() == "ProcessingTimeWindow")
+}
+
 /// The circuit with a tap in front of every operator of which a bound is stated.
 pub fn tapped(circuit: &Circuit) -> (Circuit, Taps) {
     let mut taps = Taps::default();
@@ -141,6 +149,7 @@ pub fn tapped(circuit: &Circuit) -> (Circuit, Taps) {
                     schema: Arc::clone(&before.schema),
                     keys,
                     notes: notes.clone(),
+                    by_clock: is_by_clock(node),
                     rows: Mutex::default(),
                     clock: Arc::clone(&taps.clock),
                 });
