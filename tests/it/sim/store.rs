@@ -41,6 +41,14 @@ impl Store {
         outcome.and_then(|value| fate.answer(what, value).map_err(|_| wrong(what)))
     }
 
+    /// Whether a write can be torn. Stores write an object whole or not at all, and so must ours on a local disk; but a job should not
+    /// mind where they do not, as long as it can tell: of the first manifest it could not.
+    async fn tears(&self, location: &Path) -> bool {
+        let manifest = |o: &ObjectMeta| o.location.as_ref().ends_with("manifest.json");
+        let all = self.world.objects.list(None).try_collect::<Vec<_>>().await;
+        !location.as_ref().ends_with("manifest.json") || all.is_ok_and(|all| all.iter().any(manifest))
+    }
+
     /// Whether a write is lost, though it was said to be done.
     fn loses(&self, location: &Path) -> bool {
         self.world.canary == Some(Canary::LosesChunk)
@@ -58,6 +66,7 @@ impl ObjectStore for Store {
             Fate::Done if self.loses(location) => return Ok(PutResult { e_tag: None, version: None }),
             Fate::Done => (bytes, true),
             Fate::Unheard => (bytes, false),
+            Fate::Torn if !self.tears(location).await => return Err(wrong(&what)),
             Fate::Torn => (bytes.slice(0..self.life.below(bytes.len().max(1))), false),
             Fate::Undone => return Err(wrong(&what)),
         };
