@@ -17,6 +17,9 @@ struct Place {
     /// The job's folder in it; may be left out where there is only one.
     #[arg(long)]
     job: Option<String>,
+    /// What the store has to be told, as `SET` does in the script: `s3.endpoint=…`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
 }
 
 #[derive(Args)]
@@ -45,9 +48,14 @@ pub struct Savepoint {
 
 impl Place {
     async fn open(&self) -> Result<CheckpointStore> {
+        let pair = |setting: &String| {
+            let pair = setting.split_once('=').map(|(key, value)| (key.trim().to_string(), value.trim().to_string()));
+            pair.ok_or_else(|| Error::Option(format!("--set {setting}: expected KEY=VALUE")))
+        };
+        let options = self.settings.iter().map(pair).collect::<Result<_>>()?;
         let job = match &self.job {
             Some(job) => job.clone(),
-            None => match CheckpointStore::jobs(&self.dir).await?.as_slice() {
+            None => match CheckpointStore::jobs(&self.dir, &options).await?.as_slice() {
                 [only] => only.clone(),
                 [] => return Err(Error::Option(format!("there are no checkpoints in '{}'", self.dir))),
                 several => {
@@ -56,7 +64,7 @@ impl Place {
                 }
             },
         };
-        CheckpointStore::open(&self.dir, &job)
+        CheckpointStore::open(&self.dir, &job, &options)
     }
 }
 

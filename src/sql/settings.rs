@@ -54,6 +54,7 @@ impl Settings {
                 check(key, value, "a whole number", value.trim().parse::<usize>().is_ok())?
             }
             keys::PIPELINE_NAME | keys::LATE_SINK | keys::CHECKPOINT_DIR | keys::RECOVERY_PATH => None,
+            store if keys::is_stores(store) => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
         };
@@ -170,6 +171,7 @@ impl Settings {
             restore_from: named(keys::RECOVERY_PATH),
             job: named(keys::PIPELINE_NAME).unwrap_or(job),
             script: script.to_string(),
+            store_options: self.0.iter().filter(|(k, _)| keys::is_stores(k)).map(|(k, v)| (k.clone(), v.clone())).collect(),
             store: None,
         }
     }

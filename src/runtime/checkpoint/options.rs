@@ -1,5 +1,6 @@
 //! How a job takes checkpoints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct CheckpointOptions {
     pub job: String,
     /// The job's statements, for the manifest.
     pub script: String,
+    /// `s3.*` and `aws_*`: what the store at `dir` has to be told.
+    pub store_options: BTreeMap<String, String>,
     /// A store of the embedder's, in which `dir` is a path; instead of the one that `dir` addresses.
     pub store: Option<Arc<dyn ObjectStore>>,
 }
@@ -47,6 +50,7 @@ impl Default for CheckpointOptions {
             restore_from: None,
             job: "job".into(),
             script: String::new(),
+            store_options: BTreeMap::new(),
             store: None,
         }
     }
@@ -63,7 +67,7 @@ impl CheckpointOptions {
                 let root = Path::from(address).join(self.folder());
                 Ok(CheckpointStore::new(Arc::clone(store), root, address))
             }
-            None => CheckpointStore::open(address, &self.folder()),
+            None => CheckpointStore::open(address, &self.folder(), &self.store_options),
         }
     }
 

@@ -41,12 +41,13 @@ pub struct Found {
 }
 
 impl CheckpointStore {
-    /// The folder `job` below an address: a path, or a URL such as `file:///…` or, with the feature `s3`, `s3://bucket/…` with what the
-    /// environment says of keys and regions.
+    /// The folder `job` below an address: a path, or a URL such as `file:///…` or, with the feature `s3`, `s3://bucket/…`. What such a
+    /// store has to be told stands in `options`, under Flink's names: `s3.access-key`, `s3.secret-key`, `s3.endpoint`,
+    /// `s3.endpoint.region`, `s3.path.style.access`; or under those of `object_store`, such as `aws_session_token`.
     ///
     /// # Errors
     /// When the address is none.
-    pub fn open(address: &str, job: &str) -> Result<Self> {
+    pub fn open(address: &str, job: &str, options: &BTreeMap<String, String>) -> Result<Self> {
         let wrong = |reason: String| Error::Option(format!("the checkpoint address '{address}': {reason}"));
         let local = match address.split_once("://") {
             None => Some(PathBuf::from(address.strip_prefix("file:").unwrap_or(address))),
@@ -61,9 +62,7 @@ impl CheckpointStore {
             return Ok(Self { store: Arc::new(store), root, local: Some(folder), address: address.into() });
         }
         let url = url::Url::parse(address).map_err(|e| wrong(e.to_string()))?;
-        let options = std::env::vars().map(|(key, value)| (key.to_ascii_lowercase(), value));
-        let options = options.filter(|(key, _)| key.starts_with("aws_"));
-        let (store, path) = object_store::parse_url_opts(&url, options).map_err(|e| wrong(e.to_string()))?;
+        let (store, path) = object_store::parse_url_opts(&url, store_options(options)).map_err(|e| wrong(e.to_string()))?;
         Ok(Self::new(store.into(), path.join(job), address))
     }
 
@@ -76,8 +75,8 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// When the address is none, or the store does not answer.
-    pub async fn jobs(address: &str) -> Result<Vec<String>> {
-        let top = Self::open(address, "")?;
+    pub async fn jobs(address: &str, options: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        let top = Self::open(address, "", options)?;
         let objects = top.objects().await?;
         let mut jobs: Vec<String> = Vec::new();
         for path in objects.keys() {
@@ -325,6 +324,27 @@ async fn write_local(top: PathBuf, path: &Path, bytes: Vec<u8>) -> Result<bool> 
     let written = tokio::task::spawn_blocking(write).await;
     let written = written.map_err(|e| Error::internal(format!("writing a checkpoint: {e}")))?;
     written.map_err(|e| Error::io(format!("writing '{path}'"), e))
+}
+
+/// The options under the names that `object_store` knows.
+fn store_options(options: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (key, value) in options {
+        let (key, value) = match key.as_str() {
+            "s3.access-key" => ("aws_access_key_id", value.as_str()),
+            "s3.secret-key" => ("aws_secret_access_key", value.as_str()),
+            "s3.endpoint" => {
+                all.push(("aws_allow_http".into(), value.starts_with("http://").to_string()));
+                ("aws_endpoint", value.as_str())
+            }
+            "s3.endpoint.region" => ("aws_region", value.as_str()),
+            "s3.path.style.access" if value == "true" => ("aws_virtual_hosted_style_request", "false"),
+            "s3.path.style.access" => ("aws_virtual_hosted_style_request", "true"),
+            other => (other, value.as_str()),
+        };
+        all.push((key.to_string(), value.to_string()));
+    }
+    all
 }
 
 /// The checkpoint that an object belongs to, by its path.

@@ -60,9 +60,14 @@ pub(super) fn is_flinks(key: &str) -> bool {
     FLINK.contains(&key) || FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
+/// Whether the key is for the store that checkpoints are kept in.
+pub(super) fn is_stores(key: &str) -> bool {
+    key.starts_with("s3.") || key.starts_with("aws_")
+}
+
 /// Whether the key means something here or to Flink.
 pub(super) fn is_known(key: &str) -> bool {
-    OURS.contains(&key) || is_flinks(key)
+    OURS.contains(&key) || is_flinks(key) || is_stores(key)
 }
 
 /// All keys that have a name, for suggestions.

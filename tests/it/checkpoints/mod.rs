@@ -41,6 +41,7 @@ pub struct Run {
     pub job: Job,
     pub input: Input,
     pub next: u64,
+    started_at: u64,
 }
 
 impl Run {
@@ -58,7 +59,7 @@ impl Run {
             Ok(next) => next,
             Err(_) => panic!("{:?}", engine.block_on(job.wait())),
         };
-        Self { engine, job, input, next }
+        Self { engine, job, input, next, started_at: next }
     }
 
     pub fn push_to(&mut self, end: u64) {
@@ -66,6 +67,17 @@ impl Run {
             self.input.blocking_push(payments(from..(from + 3).min(end))).unwrap();
         }
         self.next = self.next.max(end);
+    }
+
+    /// Takes checkpoints until one holds all that was pushed.
+    pub fn checkpoint_all(&self) {
+        let started_at = self.started_at;
+        while self.job.metrics().sources[0].rows < self.next - started_at {
+            self.checkpoint();
+        }
+        // The sinks commit behind a checkpoint: one more waits for that.
+        self.checkpoint();
+        self.checkpoint();
     }
 
     pub fn checkpoint(&self) -> u64 {
