@@ -34,11 +34,13 @@ pub(super) struct Told {
     pub position: Option<SplitPosition>,
     /// Whether the batch came whole, or this is its last piece.
     pub whole: bool,
+    /// How many rows behind the position were taken before the checkpoint that the job goes on from.
+    pub taken: u64,
 }
 
 impl Told {
     fn by(source: &dyn Source) -> Self {
-        Self { from: source.last_partition(), progress: source.progress(), position: source.position(), whole: true }
+        Self { from: source.last_partition(), progress: source.progress(), position: source.position(), whole: true, taken: 0 }
     }
 }
 
@@ -169,15 +171,17 @@ impl Port {
 
     /// Drops the rows that were taken before the checkpoint that the job goes on from.
     fn pass_over(&mut self, arrival: Arrival) -> Arrival {
-        let Arrival::Batch(batch, told) = arrival else { return arrival };
+        let Arrival::Batch(batch, mut told) = arrival else { return arrival };
         let split = told.position.as_ref().map(|p| &p.split);
         let Some(left) = split.and_then(|split| self.skip.get_mut(split)) else { return Arrival::Batch(batch, told) };
         let rows = batch.changes.num_rows();
         let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(rows);
         *left -= passed as u64;
+        let taken = *left;
         if let (0, Some(split)) = (*left, split) {
             self.skip.remove(split);
         }
+        told.taken = taken;
         Arrival::Batch(SourceBatch { changes: batch.changes.slice(passed, rows - passed), ..batch }, told)
     }
 

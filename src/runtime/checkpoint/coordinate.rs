@@ -80,7 +80,7 @@ impl Positions {
             rows_behind: 0,
         });
         if told.whole {
-            (entry.position, entry.rows_behind) = (Some(position.clone()), 0);
+            (entry.position, entry.rows_behind) = (Some(position.clone()), told.taken);
         } else {
             entry.rows_behind += rows as u64;
         }
