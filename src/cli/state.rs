@@ -59,7 +59,8 @@ impl Place {
                 [only] => only.clone(),
                 [] => return Err(Error::Option(format!("there are no checkpoints in '{}'", self.dir))),
                 several => {
-                    let message = format!("there are several jobs in '{}': --job {}", self.dir, several.join(", --job "));
+                    let message =
+                        format!("there are several jobs in '{}': --job {}", self.dir, several.join(", --job "));
                     return Err(Error::Option(message));
                 }
             },

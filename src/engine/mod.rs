@@ -4,8 +4,8 @@ mod script;
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
 pub use self::script::{Prepared, Progress};
@@ -17,9 +17,9 @@ pub use crate::connector::provider::ProviderTable;
 pub use crate::connector::text::lines;
 use crate::connector::{Connector, Connectors, builtin};
 use crate::plan::{ColumnOrigin, StreamTable, explain};
+use crate::runtime::CheckpointOptions;
 use crate::runtime::circuit::SinkSpec;
 use crate::runtime::{Circuit, JobOptions, start};
-use crate::runtime::CheckpointOptions;
 pub use crate::runtime::{Durable, Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, Resumed, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::checkpoint::{
-    Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed,
-};
+use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};

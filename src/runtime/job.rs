@@ -52,7 +52,14 @@ impl<T: std::fmt::Debug + Send + Sync> Keep for T {}
 
 impl Default for JobOptions {
     fn default() -> Self {
-        Self { workers: 1, idle_timeout: None, step_rows: 65_536, clock: Arc::new(SystemClock), checkpoints: CheckpointOptions::default(), keep: None }
+        Self {
+            workers: 1,
+            idle_timeout: None,
+            step_rows: 65_536,
+            clock: Arc::new(SystemClock),
+            checkpoints: CheckpointOptions::default(),
+            keep: None,
+        }
     }
 }
 

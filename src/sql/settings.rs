@@ -47,12 +47,8 @@ impl Settings {
             keys::CHECKPOINT_INTERVAL | keys::CHECKPOINT_MIN_PAUSE | keys::CHECKPOINT_TIMEOUT => {
                 check(key, value, "a time span such as '10 s'", duration(value).is_some())?
             }
-            keys::CHECKPOINTS_RETAINED => {
-                check(key, value, "a whole number of at least 1", positive(value).is_some())?
-            }
-            keys::CHECKPOINT_FAILURES => {
-                check(key, value, "a whole number", value.trim().parse::<usize>().is_ok())?
-            }
+            keys::CHECKPOINTS_RETAINED => check(key, value, "a whole number of at least 1", positive(value).is_some())?,
+            keys::CHECKPOINT_FAILURES => check(key, value, "a whole number", value.trim().parse::<usize>().is_ok())?,
             keys::PIPELINE_NAME | keys::LATE_SINK | keys::CHECKPOINT_DIR | keys::RECOVERY_PATH => None,
             store if keys::is_stores(store) => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
@@ -171,7 +167,12 @@ impl Settings {
             restore_from: named(keys::RECOVERY_PATH),
             job: named(keys::PIPELINE_NAME).unwrap_or(job),
             script: script.to_string(),
-            store_options: self.0.iter().filter(|(k, _)| keys::is_stores(k)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            store_options: self
+                .0
+                .iter()
+                .filter(|(k, _)| keys::is_stores(k))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             store: None,
         }
     }

@@ -51,9 +51,7 @@ impl Part {
 
     /// Ends the file and shows it: durable first, visible then.
     pub(super) fn publish(self) -> Result<()> {
-        self.seal()?.into_iter().try_for_each(|sealed| {
-            show(&sealed).inspect_err(|_| remove(&sealed.hidden))
-        })
+        self.seal()?.into_iter().try_for_each(|sealed| show(&sealed).inspect_err(|_| remove(&sealed.hidden)))
     }
 
     /// Ends the file and makes it durable under its hidden name; `None` if it has been ended before.
@@ -64,7 +62,6 @@ impl Part {
         let finished = finished.and_then(|()| sync_directory(&self.hidden));
         finished.inspect_err(|_| remove(&self.hidden)).map(|()| Some(sealed))
     }
-
 }
 
 /// A file that is whole and durable, and still hidden.

@@ -116,7 +116,10 @@ impl Operator for SessionAggregate {
         let fields = fields.into_iter().chain(self.partials.grouping().partial.fields().iter().cloned());
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?;
         let placement = self.plan.sessions.placement((2..2 + self.plan.sessions.keys.len()).collect());
-        Ok(vec![StateTable { name: "sessions".into(), placement, rows: vec![rows] }, fired_table(self.sessions.fired())?])
+        Ok(vec![
+            StateTable { name: "sessions".into(), placement, rows: vec![rows] },
+            fired_table(self.sessions.fired())?,
+        ])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -35,7 +35,11 @@ impl TemporalJoin {
                 rows: versions.collect::<Result<Vec<_>>>()?,
             },
             self.reached.freeze()?,
-            StateTable { name: "waiting".into(), placement: placement(&left.keys), rows: self.queue.freeze(BATCH_ROWS)? },
+            StateTable {
+                name: "waiting".into(),
+                placement: placement(&left.keys),
+                rows: self.queue.freeze(BATCH_ROWS)?,
+            },
         ])
     }
 

@@ -219,14 +219,12 @@ impl Coordinator {
         let wrong =
             || Error::Option(format!("'{path}' is no checkpoint's folder: it should end in JOB/chk-NUMBER or in JOB"));
         let (rest, last) = path.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
-        let folder = |address: &str, job: &str| {
-            CheckpointOptions { job: job.into(), ..self.options.clone() }.open(address)
-        };
+        let folder =
+            |address: &str, job: &str| CheckpointOptions { job: job.into(), ..self.options.clone() }.open(address);
         let Some(number) = last.strip_prefix("chk-") else {
-            return load_newest(&folder(rest, last)?).await?.ok_or_else(|| Error::Checkpoint {
-                place: path.into(),
-                reason: "there is no checkpoint".into(),
-            });
+            return load_newest(&folder(rest, last)?)
+                .await?
+                .ok_or_else(|| Error::Checkpoint { place: path.into(), reason: "there is no checkpoint".into() });
         };
         let id = number.parse().map_err(|_| wrong())?;
         let (address, job) = rest.rsplit_once('/').ok_or_else(wrong)?;
@@ -492,7 +490,9 @@ impl Task {
         let mut all = std::mem::take(&mut self.earlier);
         let gathered = tokio::time::timeout_at(deadline, gather(self.id, prepared, &mut all));
         let result = match gathered.await {
-            Ok(Ok(())) => tokio::time::timeout_at(deadline, self.write(&mut writer, all.clone())).await.unwrap_or_else(late),
+            Ok(Ok(())) => {
+                tokio::time::timeout_at(deadline, self.write(&mut writer, all.clone())).await.unwrap_or_else(late)
+            }
             Ok(Err(e)) => Err(e),
             Err(elapsed) => late(elapsed),
         };
@@ -501,15 +501,18 @@ impl Task {
 
     async fn write(self, writer: &mut Option<Writer>, prepared: BySink) -> Result<Written> {
         let mut written = Written::default();
-        for target in &self.targets {
-            let store = self.options.open(target)?;
-            let frozen = self.frozen.clone();
-            written = Writer::new(store).write(frozen, prepared.clone()).await?;
-        }
         if let Some(writer) = writer {
-            written = writer.write(self.frozen, prepared).await?;
+            written = writer.write(self.frozen.clone(), prepared).await?;
             if let Err(e) = writer.store().prune(self.id, self.options.retained).await {
                 log::warn!("old checkpoints could not be removed: {e}");
+            }
+        }
+        // A copy holds nothing to commit: that is this job's to do, and its own checkpoint is durable by now.
+        for target in &self.targets {
+            let nothing = vec![Vec::new(); self.frozen.manifest.sinks.len()];
+            let copy = Writer::new(self.options.open(target)?).write(self.frozen.clone(), nothing).await?;
+            if writer.is_none() {
+                written = copy;
             }
         }
         Ok(written)

@@ -25,16 +25,16 @@ mod store;
 mod table;
 mod write;
 
-pub use self::coordinate::{Durable, save};
 pub(super) use self::coordinate::{Boundary, Coordinator, Reason, Request, ToCommit, has_ended};
+pub use self::coordinate::{Durable, save};
 pub use self::identity::node_ids;
 pub use self::manifest::{
     ChunkEntry, FileEntry, InFlightEntry, Manifest, OperatorEntry, PreparedEntry, SinkEntry, SourceEntry, SplitEntry,
     TableEntry,
 };
 pub use self::options::CheckpointOptions;
-pub(super) use self::orders::heed;
 pub use self::orders::ask;
+pub(super) use self::orders::heed;
 pub use self::read::{Checkpoint, load_newest};
 pub use self::restore::{Restored, Resumed};
 pub use self::store::{CheckpointStore, Found};

@@ -92,11 +92,7 @@ pub(in crate::runtime) async fn heed(store: CheckpointStore, hand_over: Arc<dyn 
     }
 }
 
-async fn carry_out(
-    store: &CheckpointStore,
-    name: &str,
-    hand_over: &Arc<dyn Fn(Request) + Send + Sync>,
-) -> Result<()> {
+async fn carry_out(store: &CheckpointStore, name: &str, hand_over: &Arc<dyn Fn(Request) + Send + Sync>) -> Result<()> {
     let bytes = store.order(name, ORDER).await?;
     store.remove_order(name, ORDER).await?;
     let outcome = match serde_json::from_slice::<Order>(&bytes) {

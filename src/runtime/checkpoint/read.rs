@@ -12,6 +12,8 @@ use crate::{Error, Result};
 pub struct Checkpoint {
     /// What it holds.
     pub manifest: Manifest,
+    /// Newer checkpoints that were passed over because they are damaged: what is wrong with each.
+    pub passed_over: Vec<String>,
     files: Vec<ChunkFile>,
     store: CheckpointStore,
 }
@@ -27,19 +29,19 @@ impl std::fmt::Debug for Checkpoint {
 /// # Errors
 /// When there are checkpoints and none is whole: a job does not begin anew unasked. And when the store does not answer.
 pub async fn load_newest(store: &CheckpointStore) -> Result<Option<Checkpoint>> {
-    let mut first = None;
+    let mut passed_over = Vec::new();
     for found in store.list().await? {
         match Checkpoint::load(store, found.id).await {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Ok(checkpoint) => return Ok(Some(Checkpoint { passed_over, ..checkpoint })),
             // What cannot be read now may be whole: from an earlier one, what sinks have committed would be written again.
             Err(e) if !is_damage(&e) => return Err(e),
             Err(e) => {
                 log::warn!("{e}; an earlier checkpoint is tried");
-                first.get_or_insert(e);
+                passed_over.push(e.to_string());
             }
         }
     }
-    match first {
+    match passed_over.first() {
         None => Ok(None),
         Some(e) => {
             let reason = format!("no checkpoint there can be restored; of the newest: {e}");
@@ -75,7 +77,7 @@ impl Checkpoint {
             }
             files.push(ChunkFile::open(bytes).map_err(|reason| store.damaged(&file.path, reason))?);
         }
-        Ok(Self { manifest, files, store: store.clone() })
+        Ok(Self { manifest, passed_over: Vec::new(), files, store: store.clone() })
     }
 
     /// The rows of a table.

@@ -46,7 +46,13 @@ impl Restored {
     /// what it says.
     pub fn new(circuit: &Circuit, checkpoint: &Checkpoint) -> Result<Self> {
         let manifest = &checkpoint.manifest;
-        let mut report = Vec::new();
+        let mut report = checkpoint.passed_over.clone();
+        if !report.is_empty() {
+            report.push(format!(
+                "what was committed after checkpoint {} comes again: that had gone out before the damage was found",
+                manifest.id
+            ));
+        }
         let known: HashMap<&str, usize> =
             manifest.operators.iter().enumerate().map(|(i, o)| (o.id.as_str(), i)).collect();
         let mut taken = HashSet::new();
@@ -88,7 +94,10 @@ impl Restored {
             }
         }
         let lookups = circuit.lookups.iter().enumerate().map(|(lookup, _)| {
-            let at = circuit.nodes.iter().position(|n| matches!(n.kind, crate::runtime::circuit::NodeKind::Lookup(i) if i == lookup));
+            let at = circuit
+                .nodes
+                .iter()
+                .position(|n| matches!(n.kind, crate::runtime::circuit::NodeKind::Lookup(i) if i == lookup));
             at.and_then(|node| in_flight.remove(&node)).unwrap_or_default()
         });
         let lookups = lookups.collect();

@@ -62,7 +62,8 @@ impl CheckpointStore {
             return Ok(Self { store: Arc::new(store), root, local: Some(folder), address: address.into() });
         }
         let url = url::Url::parse(address).map_err(|e| wrong(e.to_string()))?;
-        let (store, path) = object_store::parse_url_opts(&url, store_options(options)).map_err(|e| wrong(e.to_string()))?;
+        let (store, path) =
+            object_store::parse_url_opts(&url, store_options(options)).map_err(|e| wrong(e.to_string()))?;
         Ok(Self::new(store.into(), path.join(job), address))
     }
 
@@ -123,7 +124,8 @@ impl CheckpointStore {
 
     /// The paths below the job's folder, and their lengths.
     async fn objects(&self) -> Result<BTreeMap<String, u64>> {
-        let listed: Vec<_> = self.store.list(Some(&self.root)).try_collect().await.map_err(|e| self.failed("listing", e))?;
+        let listed: Vec<_> =
+            self.store.list(Some(&self.root)).try_collect().await.map_err(|e| self.failed("listing", e))?;
         let below = |object: object_store::ObjectMeta| {
             let mut parts = object.location.prefix_match(&self.root)?.map(|p| p.as_ref().to_string());
             let first = parts.next()?;

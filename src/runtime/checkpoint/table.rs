@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions,
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::manifest::PlacementEntry;
+use crate::Result;
 use crate::change::{ChangeBatch, RowKind};
 use crate::state::{Placement, StateTable};
-use crate::Result;
 
 const KIND: &str = "__kind";
 const WATERMARK: &str = "__watermark";

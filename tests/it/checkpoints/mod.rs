@@ -1,7 +1,7 @@
 //! Checkpoints of whole jobs: what a job that ended in whatever way goes on from, and what its sinks have shown.
 
-mod jobs;
 mod files;
+mod jobs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,10 +29,12 @@ pub fn script(folder: &Path, settings: &str) -> String {
 /// The payments from one number up to another: a function of the number alone.
 pub fn payments(numbers: std::ops::Range<u64>) -> RecordBatch {
     let of = |f: fn(u64) -> i64| numbers.clone().map(f).collect::<Vec<_>>();
-    let card: ArrayRef = Arc::new(StringArray::from_iter_values(numbers.clone().map(|n| format!("card {}", n * 7 % 5))));
+    let card: ArrayRef =
+        Arc::new(StringArray::from_iter_values(numbers.clone().map(|n| format!("card {}", n * 7 % 5))));
     let amount: ArrayRef = Arc::new(Int64Array::from(of(|n| (n * 31 % 100) as i64)));
     let ts: ArrayRef = Arc::new(TimestampMillisecondArray::from(of(|n| n as i64 * 400)));
-    RecordBatch::try_from_iter_with_nullable([("card", card, true), ("amount", amount, true), ("ts", ts, true)]).unwrap()
+    RecordBatch::try_from_iter_with_nullable([("card", card, true), ("amount", amount, true), ("ts", ts, true)])
+        .unwrap()
 }
 
 /// A run of the script, fed from where it goes on.
