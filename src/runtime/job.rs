@@ -173,7 +173,8 @@ fn open(circuit: Arc<Circuit>, options: JobOptions, tasks: &Tasks) -> Result<(Dr
         source.map(|s| Port::new(s, &spec.table.name, tasks))
     });
     let ports = sources.collect::<Result<Vec<_>>>()?;
-    let lookups = circuit.lookups.iter().map(|spec| LookupEdge::open(spec, tasks.handle())).collect::<Result<Vec<_>>>()?;
+    let lookups =
+        circuit.lookups.iter().map(|spec| LookupEdge::open(spec, tasks.handle())).collect::<Result<Vec<_>>>()?;
     let mut results = Vec::new();
     let outlets = open_outlets(&circuit, &mut results, tasks)?;
     let idle_timeout = |spec: &SourceSpec| {

@@ -40,7 +40,13 @@ pub(super) struct Told {
 
 impl Told {
     fn by(source: &dyn Source) -> Self {
-        Self { from: source.last_partition(), progress: source.progress(), position: source.position(), whole: true, taken: 0 }
+        Self {
+            from: source.last_partition(),
+            progress: source.progress(),
+            position: source.position(),
+            whole: true,
+            taken: 0,
+        }
     }
 }
 

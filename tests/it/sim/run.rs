@@ -169,7 +169,13 @@ pub fn story(case: &Case, seed: u64, canary: Option<Canary>) -> Result<Story, St
 }
 
 /// One more life.
-fn tell(case: &Case, world: &World, manner: &Manner, clock: &Arc<ManualClock>, story: &mut Story) -> Result<End, String> {
+fn tell(
+    case: &Case,
+    world: &World,
+    manner: &Manner,
+    clock: &Arc<ManualClock>,
+    story: &mut Story,
+) -> Result<End, String> {
     let so_far = |story: &Story| format!("lives: {:?}, then {manner:?}\n  {:#?}", story.ends, story.trace);
     let (end, life) = live(case, world, manner, clock).map_err(|e| format!("{e}\n  {}", so_far(story)))?;
     story.ends.push(end);

@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::Canary;
@@ -88,7 +88,8 @@ impl ObjectStore for Store {
             let own = own.clone();
             async move {
                 let location = location?;
-                let gone = Arc::clone(&own.world.objects).delete_stream(futures::stream::iter([Ok(location.clone())]).boxed());
+                let gone =
+                    Arc::clone(&own.world.objects).delete_stream(futures::stream::iter([Ok(location.clone())]).boxed());
                 own.heard(&format!("delete {location}"), async { gone.try_collect::<Vec<_>>().await }).await?;
                 Ok(location)
             }
@@ -102,7 +103,8 @@ impl ObjectStore for Store {
             let all = own.world.objects.list(prefix.as_ref()).try_collect::<Vec<_>>();
             let mut all = own.heard("list", all).await?;
             if own.world.canary == Some(Canary::ListsLate) {
-                let newest = all.iter().map(|o| o.location.clone()).filter(|l| l.as_ref().ends_with("manifest.json")).max();
+                let newest =
+                    all.iter().map(|o| o.location.clone()).filter(|l| l.as_ref().ends_with("manifest.json")).max();
                 all.retain(|o| Some(&o.location) != newest.as_ref());
             }
             Ok::<_, Error>(futures::stream::iter(all.into_iter().map(Ok)))
