@@ -23,5 +23,6 @@ mod patterns;
 mod registry;
 mod rooms;
 mod scripts;
+mod sim;
 mod table_options;
 mod unbounded;
