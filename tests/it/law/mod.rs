@@ -8,7 +8,7 @@ mod case;
 mod changing;
 mod changing_windows;
 mod emitted_windows;
-mod exec;
+pub mod exec;
 mod joins;
 mod lookup;
 mod patterns;
