@@ -1,6 +1,7 @@
 //! MATCH_RECOGNIZE on hot keys: partitions with very many rows, on which a search that begins anew at each row would not end.
 //!
-//! `cargo bench --bench patterns [-- ROWS]` prints, for each question, the seconds that so many rows take, and the nanoseconds a row.
+//! `cargo bench --bench patterns [-- ROWS [WORD]]` prints, for each question (that has the word in its name), the seconds that so many
+//! rows take, and the nanoseconds a row.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::sync::Arc;
@@ -46,15 +47,22 @@ fn nexmark(_: usize, rng: &mut Xoshiro256PlusPlus) -> i64 {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let rows = args.first().map_or(ROWS, |a| a.parse().expect("a number of rows"));
+    let word = args.get(1).map_or("", String::as_str);
     let equal: Price = |_, _| 1000;
     let rising: Price = |row, _| row as i64;
     let falling: Price = |row, _| 1_000_000_000 - row as i64;
     let random: Price = |_, rng| rng.random_range(0..1000);
-    let cases: [(&str, &str, usize, Price); 12] = [
+    // Over a hundred thousand rows up, then down.
+    let turning: Price = |row, _| 1_000_000 + (row % 200_000).min(200_000 - row % 200_000) as i64;
+    // Up slowly, and sometimes down at once.
+    let saw: Price = |row, rng| 1000 + row as i64 % 3000 + rng.random_range(0..20);
+    let cases: [(&str, &str, usize, Price); 14] = [
         ("A B* C, one key, prices as Nexmark's", DROP, 1, nexmark),
         ("A B* C, one key, equal prices", DROP, 1, equal),
         ("A B* C, one key, rising prices", DROP, 1, rising),
         ("A B* C, one key, falling prices", DROP, 1, falling),
+        ("A B* C, one key, prices that turn", DROP, 1, turning),
+        ("A B* C, one key, a saw of prices", DROP, 1, saw),
         ("A B* C, 100 keys, prices as Nexmark's", DROP, 100, nexmark),
         ("A B* C, 100000 keys, prices as Nexmark's", DROP, 100_000, nexmark),
         ("A B* C by rows alone, one key", SINGLE, 1, equal),
@@ -64,7 +72,7 @@ fn main() {
         ("A+ B by average, one key, prices as Nexmark's", AVERAGE, 1, nexmark),
         ("A+ B by average, 100 keys, all below", AVERAGE, 100, equal),
     ];
-    for (name, clauses, keys, price) in cases {
+    for (name, clauses, keys, price) in cases.into_iter().filter(|(name, ..)| name.contains(word)) {
         let batches = batches(rows, keys, price);
         let begin = Instant::now();
         let matches = run(clauses, &batches);

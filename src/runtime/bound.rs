@@ -61,6 +61,16 @@ pub enum Lifetime {
     },
     /// Until the watermark, or the clock, is so many milliseconds past its time; and from which clause that follows.
     Span(i64, &'static str),
+    /// Until as many later rows of its key have come as are named, the first of which is so many milliseconds past its time;
+    /// and from which clause that follows.
+    SpanBefore {
+        /// The milliseconds.
+        millis: i64,
+        /// The clause.
+        clause: &'static str,
+        /// How many rows.
+        rows: u64,
+    },
     /// Until the watermark has reached its time.
     Watermark,
     /// Until the bounded input ends.
@@ -161,7 +171,7 @@ impl fmt::Display for Held {
             Count::Rows(_) => write!(f, "rows of {}", self.what())?,
         }
         match &self.lifetime {
-            Lifetime::Forever | Lifetime::Span(..) => {}
+            Lifetime::Forever | Lifetime::Span(..) | Lifetime::SpanBefore { .. } => {}
             Lifetime::Watermark => f.write_str(" ahead of the watermark")?,
             Lifetime::End => f.write_str(", until it ends")?,
             Lifetime::Request => f.write_str(" until a request is free (no source is read meanwhile)")?,
@@ -184,6 +194,10 @@ impl Held {
             Count::Rows(of) => match (&self.lifetime, self.is_unbounded()) {
                 (_, true) => format!("rows of {of}"),
                 (Lifetime::Span(millis, clause), _) => format!("{of} of the last {} ({clause})", TimeSpan(*millis)),
+                (Lifetime::SpanBefore { millis, clause, rows }, _) => {
+                    let last = if *rows == 1 { "row".to_string() } else { format!("{rows} rows") };
+                    format!("{of} of {} ({clause}) before the last {last}", TimeSpan(*millis))
+                }
                 _ => of.clone(),
             },
         };
@@ -223,6 +237,10 @@ mod tests {
             (
                 Held::rows("it").of_side("left").within(90_000, "interval"),
                 "left: rows of it of the last 1 min 30 s (interval)",
+            ),
+            (
+                Held::rows("it").lives(Lifetime::SpanBefore { millis: 5_000, clause: "WITHIN", rows: 2 }).per(["a"]),
+                "rows of it of 5 s (WITHIN) before the last 2 rows per distinct (a)",
             ),
         ];
         for (held, words) in cases {

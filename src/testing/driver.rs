@@ -11,6 +11,7 @@ use super::rows::rows_of;
 use super::running::{Output, Running, Saved};
 use super::time::{START, millis};
 use crate::change::{ChangeBatch, RowKind};
+use crate::runtime::circuit::SinkSpec;
 use crate::runtime::{Circuit, OperatorMetrics, SourceState};
 use crate::sql::Session;
 use crate::table::SourceChangelog;
@@ -139,7 +140,15 @@ impl TestDriver {
     pub fn query(&mut self, name: &str, sql: &str) -> Result<()> {
         let mut circuits = self.desk.carry_out(sql)?.circuits;
         match (circuits.pop(), circuits.is_empty()) {
-            (Some(circuit), true) if circuit.sinks.len() == 1 => self.start(circuit, vec![name.to_string()]),
+            (Some(circuit), true)
+                if circuit.sinks.len() == 1 || matches!(circuit.sinks[..], [SinkSpec::Result, ..]) =>
+            {
+                // Behind it there may be the table that takes late rows.
+                let named =
+                    |(sink, table): (usize, Option<&str>)| table.filter(|_| sink > 0).unwrap_or(name).to_string();
+                let names = Running::sinks(&circuit).map(named).collect();
+                self.start(circuit, names)
+            }
             _ => Err(Error::Option("one query is expected".into())),
         }
     }

@@ -94,7 +94,8 @@
 //! | `late COUNT [NAME]` | How many rows came too late so far. |
 //! | `state OPERATOR <= ROWS [NAME]` | How many rows of state the operators of that name hold, as `EXPLAIN` calls them. |
 //!
-//! Without a name the last query or INSERT above is meant.
+//! Without a name the last query or INSERT above is meant. The table that `millstream.late-rows.sink` names is looked at
+//! under its own name, for the last query above.
 //!
 //! # Modes
 //!

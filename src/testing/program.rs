@@ -209,8 +209,12 @@ impl Planning {
     fn start(&mut self, place: &Place, sql: &str, planned: Planned, name: Option<&str>) {
         for circuit in planned.circuits {
             let number = self.program.circuits.len();
-            for (sink, table) in Running::sinks(&circuit) {
-                self.outputs.push((name.or(table).map(str::to_string), number, sink));
+            // What a query gives is meant without a name, not the table beside it that takes late rows.
+            let mut sinks: Vec<_> = Running::sinks(&circuit).collect();
+            sinks.sort_by_key(|(_, table)| table.is_none());
+            for (sink, table) in sinks {
+                let name = if sink == 0 { name.or(table) } else { table.or(name) };
+                self.outputs.push((name.map(str::to_string), number, sink));
             }
             let circuit = Arc::new(circuit);
             self.program.circuits.push(Started { circuit, place: place.clone(), sql: sql.to_string() });

@@ -1,5 +1,7 @@
 //! Text that is no SQL, or hardly: no panic, no hang, an error.
 
+mod patterns;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{channel, sync_channel};
 use std::time::Duration;
@@ -39,6 +41,7 @@ const VALID: &[&str] = &[
     "SELECT SUM(n) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW) FROM t",
     "SELECT o.id FROM t AS o JOIN t FOR SYSTEM_TIME AS OF o.ts AS p ON o.id = p.id",
     "SELECT * FROM t MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts MEASURES A.n AS a, LAST(B.n) AS b ONE ROW PER MATCH AFTER MATCH SKIP PAST LAST ROW PATTERN (A B+? C{2,3}) WITHIN INTERVAL '1' MINUTE DEFINE A AS A.n > 1, B AS B.n < PREV(B.n)) AS x",
+    "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES NEXT(LAST(A.n), 2) AS a, FINAL LAST(n) AS b, CLASSIFIER() AS c ALL ROWS PER MATCH AFTER MATCH SKIP TO LAST B PATTERN ((A | {- B -})* PERMUTE(C, D)??) SUBSET u = (A, B) DEFINE A AS NEXT(A.n) > SUM(u.n), C AS C.n IS NULL) AS x",
     "SELECT TUMBLE_START(ts, INTERVAL '1' DAY), COUNT(*) FROM t GROUP BY TUMBLE(ts, INTERVAL '1' DAY), k",
     "SELECT * FROM (VALUES (1, 'a', DATE '2024-01-01'), (2, 'b', NULL)) AS v(a, b, c) ORDER BY a LIMIT 3",
     "EXPLAIN SELECT id FROM t",

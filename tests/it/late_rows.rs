@@ -78,6 +78,26 @@ fn what_operators_drop_is_told_with_why() {
             ],
         ),
         (
+            // What is computed of a row for its condition is no part of it.
+            "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES A.k AS a, LAST(B.k) AS b \
+             PATTERN (A B+) DEFINE B AS B.k + 1 > 3 AND B.k > A.k)",
+            "MatchRecognize",
+            vec![
+                ("{\"ts\":\"1970-01-01 00:00:03\",\"k\":3}", 3, 6),
+                ("{\"ts\":\"1970-01-01 00:00:04\",\"k\":5}", 4, 10),
+            ],
+        ),
+        (
+            "SELECT k, window_start, COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), \
+             INTERVAL '3' SECOND)) GROUP BY k, window_start, window_end",
+            "SessionAggregate",
+            // Row 3's session would have ended at 6 s, which is where the watermark stands.
+            vec![
+                ("{\"k\":3,\"ts\":\"1970-01-01 00:00:03\"}", 3, 6),
+                ("{\"k\":5,\"ts\":\"1970-01-01 00:00:04\"}", 4, 10),
+            ],
+        ),
+        (
             "SELECT a.k, b.k FROM (SELECT * FROM t WHERE k > 3) a JOIN (SELECT * FROM t WHERE k < 4) b \
              ON a.ts BETWEEN b.ts AND b.ts + INTERVAL '1' SECOND",
             "IntervalJoin",
@@ -86,6 +106,13 @@ fn what_operators_drop_is_told_with_why() {
                 ("{\"k\":3,\"ts\":\"1970-01-01 00:00:03\"}", 3, 6),
                 ("{\"k\":5,\"ts\":\"1970-01-01 00:00:04\"}", 4, 10),
             ],
+        ),
+        (
+            "SELECT window_start, COUNT(*) FROM TABLE(SESSION(TABLE t, DESCRIPTOR(ts), INTERVAL '4' SECOND)) \
+             GROUP BY window_start, window_end",
+            "SessionAggregate",
+            // Row 3's session ends at 7 s, and row 5 reaches that of row 2, which is open.
+            vec![],
         ),
     ];
     for (query, operator, expected) in queries {

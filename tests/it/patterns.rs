@@ -80,6 +80,8 @@ fn all_rows_of_a_match() {
     );
     // What is excluded is matched and not shown.
     assert_eq!(answer(&clauses("", "{- A -} B"), &[1, 5]), [row(2, "B, 6, 5, 1, 1", 5)]);
+    assert_eq!(answer(&clauses("", "A {- B -}"), &[1, 5]), [row(1, "A, 1, 5, 0, 1", 1)]);
+    assert_eq!(answer(&clauses("", "A {- B -}+ A"), &[1, 5, 6, 2]).len(), 2);
     // A match without rows has one, unless it is to be left out.
     assert_eq!(answer(&clauses("", "B* | A A"), &[4, 5]).len(), 2);
     assert_eq!(answer(&clauses("OMIT EMPTY MATCHES", "B* | A A"), &[4, 5]), [row(2, "B, 5, 5, 1, 2", 5)]);
@@ -97,6 +99,75 @@ fn rows_before_and_sets_of_variables() {
         "ORDER BY ts MEASURES A.v AS a, C.v AS c AFTER MATCH SKIP TO FIRST x PATTERN (A B C) WITHIN INTERVAL '1' MINUTE
         SUBSET x = (B, C) DEFINE B AS v > 0";
     assert_eq!(answer(skip, &[1, 2, 3, 4]), ["+I[1, 3]", "+I[2, 4]"]);
+}
+
+#[test]
+fn aggregates_of_variables_without_rows() {
+    let clauses = |rows: &str, all: &str| {
+        format!(
+            "PARTITION BY k ORDER BY ts MEASURES MIN(B.v) AS c, MAX(B.v) AS running, AVG(B.v) AS last, SUM(B.v) AS b,
+             COUNT(B.v) AS n {rows} AFTER MATCH SKIP PAST LAST ROW PATTERN (A B* {all}) DEFINE A AS v = 1, B AS v > 1"
+        )
+    };
+    assert_eq!(
+        answer(&clauses("", "C"), &[1, 5, 3, 1, 1, 1, 0]),
+        ["+I[a, 3, 5, 4, 8, 2]", "+I[a, null, null, null, null, 0]"]
+    );
+    let shown = answer(&clauses("ALL ROWS PER MATCH", ""), &[1, 5]);
+    let row = |s: i64, rest: &str| format!("+I[a, 1970-01-01T00:00:0{s}, {rest}]");
+    assert_eq!(shown, [row(1, "null, null, null, null, 0, 1"), row(2, "5, 5, 5, 5, 1, 5")]);
+    // In a condition, over what is evaluated in columns.
+    let condition = "ORDER BY ts MEASURES A.v AS a AFTER MATCH SKIP PAST LAST ROW PATTERN (A B)
+        DEFINE A AS COUNT(DISTINCT B.v) > 0 OR 1 <> MIN(B.v)";
+    assert_eq!(answer(condition, &[1, 2, 3]), [""; 0]);
+}
+
+#[test]
+fn rows_behind() {
+    // Of the rows of the match and of those behind it; behind the last row of all there is none.
+    let peaks =
+        "ORDER BY ts MEASURES A.v AS a, B.v AS b, NEXT(B.v) AS n, NEXT(A.v, 3) AS m AFTER MATCH SKIP PAST LAST ROW
+        PATTERN (A B) DEFINE B AS v > PREV(v) AND v > NEXT(v)";
+    assert_eq!(answer(peaks, &[1, 5, 4, 3, 6, 2]), ["+I[1, 5, 4, 3]", "+I[3, 6, 2, null]"]);
+    let last = "ORDER BY ts MEASURES FIRST(v) AS f, LAST(v) AS l, NEXT(FIRST(v), 2) AS n AFTER MATCH SKIP PAST LAST ROW
+        PATTERN (A+) DEFINE A AS NEXT(v) > v OR NEXT(v) IS NULL";
+    assert_eq!(answer(last, &[1, 2, 3, 2, 4]), ["+I[1, 2, 3]", "+I[2, 4, null]"]);
+    // Of another variable's rows, and computed.
+    let others = "ORDER BY ts MEASURES B.v AS b AFTER MATCH SKIP PAST LAST ROW
+        PATTERN (A+ B) DEFINE A AS v < 5, B AS v = NEXT(FIRST(A.v + 1)) AND v > NEXT(LAST(A.v, 1), 2) - 1";
+    assert_eq!(answer(others, &[1, 4, 2, 5, 1, 6, 7]), ["+I[5]"]);
+    // The variable of a row is known as far as the match is seen.
+    let names = "PARTITION BY k ORDER BY ts MEASURES PREV(CLASSIFIER()) AS c, FINAL COUNT(v) AS running,
+        FINAL LAST(v) AS last, NEXT(v) AS b, NEXT(FIRST(CLASSIFIER())) AS n ALL ROWS PER MATCH
+        AFTER MATCH SKIP PAST LAST ROW PATTERN (A B) DEFINE B AS CLASSIFIER() = 'B' AND PREV(CLASSIFIER()) = 'A'";
+    let row = |s: i64, rest: &str| format!("+I[a, 1970-01-01T00:00:0{s}, {rest}]");
+    assert_eq!(answer(names, &[1, 2, 3]), [row(1, "null, 2, 2, 2, null, 1"), row(2, "A, 2, 2, 3, B, 2")]);
+}
+
+#[test]
+fn the_time_of_a_match_is_a_time_attribute_where_the_end_tells_nothing() {
+    let windows = |clauses: &str| {
+        let mut engine = engine();
+        let view = format!(
+            "CREATE VIEW m AS SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES MATCH_ROWTIME() AS mt {clauses})"
+        );
+        engine.execute(&view).unwrap();
+        let query = "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE m, DESCRIPTOR(mt), INTERVAL '1' SECOND)) \
+                     GROUP BY window_start, window_end";
+        engine.explain(query).map_err(|e| e.to_string())
+    };
+    let timed = [
+        "PATTERN (A B* C) DEFINE B AS v > 1",
+        "PATTERN (A B+) WITHIN INTERVAL '5' SECOND DEFINE B AS v > 1",
+        "PATTERN (PERMUTE(A, B) | C D) DEFINE B AS v > PREV(v)",
+    ];
+    timed.iter().for_each(|clauses| drop(windows(clauses).unwrap_or_else(|e| panic!("{clauses}: {e}"))));
+    for clauses in
+        ["PATTERN (A B+) DEFINE B AS v > 1", "PATTERN (A B) WITHIN INTERVAL '5' SECOND DEFINE B AS v > NEXT(v)"]
+    {
+        let error = windows(clauses).unwrap_err();
+        assert!(error.contains("time attribute"), "{clauses}: {error}");
+    }
 }
 
 #[test]
@@ -142,6 +213,16 @@ fn explain_says_what_bounds_the_rows_that_are_held() {
         bound(&clauses("A B)", "MATCH_NUMBER()")),
         format!("at most 2 rows per distinct (k); one count per distinct (k){ahead}")
     );
+    assert_eq!(
+        bound(&clauses("A B* C) WITHIN INTERVAL '5' SECOND", "NEXT(A.v, 2)")),
+        format!(
+            "rows of the input of 5 s (WITHIN) before the last 2 rows per distinct (k); at most 2 later rows per distinct (k){ahead}"
+        )
+    );
+    assert_eq!(
+        bound(&clauses("A B)", "NEXT(A.v)")),
+        format!("at most 2 rows per distinct (k); one later row per distinct (k){ahead}")
+    );
     let unordered = "ORDER BY p MEASURES A.v AS m PATTERN (A B) DEFINE B AS v > 1";
     assert_eq!(bound(unordered), "at most 2 rows");
 }
@@ -157,8 +238,12 @@ fn errors_have_a_place() {
         format!("ORDER BY ts MEASURES {measure} AS m\nPATTERN (A B)\nDEFINE B AS {condition}")
     };
     refused(&defined("A.v", "B.nope > 1"), "line 4", "nope");
+    refused(&defined("C.v", "v > 1"), "line 2", "PATTERN has no variable 'C'");
     refused(&defined("LAST(A.v + B.v)", "v > 1"), "line 2", "must be of one variable");
-    refused(&defined("NEXT(A.v)", "v > 1"), "line 2", "NEXT is not supported");
+    refused(&defined("NEXT(PREV(A.v))", "v > 1"), "line 2", "PREV has no place in NEXT");
+    refused(&defined("NEXT(A.v, A.v)", "v > 1"), "line 2", "NEXT takes a whole number of rows");
+    refused(&defined("A.v", "NEXT(SUM(A.v)) > 1"), "line 4", "SUM has no place in NEXT");
+    refused(&defined("A.v", "NEXT(1) > 1"), "line 4", "NEXT are of an expression with a column");
     refused(&defined("A.v", "FINAL LAST(A.v) > 1"), "line 4", "FINAL has no place in DEFINE");
     refused(&defined("LAST(A.v, -1)", "v > 1"), "line 2", "a whole number of rows");
     refused(&defined("A.v", "v IN (SELECT v FROM t)"), "line 4", "subqueries have no place");

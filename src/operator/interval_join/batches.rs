@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::buffer::{BooleanBuffer, ScalarBuffer};
 use arrow::compute::{concat_batches, filter_record_batch, interleave, take};
 use arrow::datatypes::SchemaRef;
 
@@ -17,6 +17,8 @@ pub(super) const ON_TIME: i64 = i64::MIN;
 const WHOLE_ROWS: usize = 2048;
 /// No batch has more rows.
 const MOST_ROWS: usize = 8192;
+/// A batch some of whose rows have gone so often has the others sorted.
+const SORT_AFTER: u32 = 8;
 /// So many numbers may be of rows that are gone; and as many as twice those of rows that are held.
 const SPARE_NUMBERS: usize = 2 * MOST_ROWS;
 
@@ -89,21 +91,46 @@ pub(super) struct Batch {
     bytes: usize,
     /// How often it was gone through for rows that match.
     pub scans: u32,
-    /// Whether all its rows are in the index.
-    pub indexed: bool,
+    /// How many of the first of its rows are in the index, all of them.
+    pub indexed: usize,
+    /// How often some of its rows have gone.
+    parted: u32,
+    /// Its rows that are there by time, the last first, once some have gone often; else empty.
+    sorted: Vec<(i64, u32)>,
 }
 
 impl Batch {
-    fn new(first: u32, held: TimedRows) -> Self {
-        let (earliest, latest) = held.span();
+    fn new(first: u32, held: TimedRows, (earliest, latest): (i64, i64)) -> Self {
         let of_column = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_default();
         let of_rows: usize = held.rows.columns().iter().map(of_column).sum();
         let bytes = of_rows + held.times.len() * 8 + held.marks.len() * 8 + held.matched.len();
-        Self { first, live: held.len(), held, earliest, latest, bytes, scans: 0, indexed: false }
+        Self {
+            first,
+            live: held.len(),
+            held,
+            earliest,
+            latest,
+            bytes,
+            scans: 0,
+            indexed: 0,
+            parted: 0,
+            sorted: Vec::new(),
+        }
     }
 
     pub fn len(&self) -> usize {
         self.held.len()
+    }
+
+    /// How many of its last rows are not in the index, but for some of them.
+    pub fn not_indexed(&self) -> usize {
+        self.len() - self.indexed
+    }
+
+    /// Some columns of these.
+    pub fn columns_not_indexed(&self, columns: &[usize]) -> Vec<ArrayRef> {
+        let part = |c: &usize| self.held.rows.column(*c).slice(self.indexed, self.not_indexed());
+        columns.iter().map(part).collect()
     }
 
     fn end(&self) -> u32 {
@@ -115,13 +142,38 @@ impl Batch {
         self.earliest <= to && self.latest >= from
     }
 
-    /// Counts the rows that are there once those up to a time are gone.
-    fn count_beyond(&mut self, until: i64) {
+    /// Lets go of the rows up to a time. Tells which went, if that is asked.
+    fn pass(&mut self, until: i64, past: Past, asked: bool) -> Option<BooleanArray> {
+        if !self.sorted.is_empty() {
+            return self.pass_sorted(until, asked);
+        }
+        let goes = |(row, time): (u32, &i64)| Some(*time <= until && past.is_there(*time, row));
+        let gone = asked.then(|| (self.first..).zip(self.held.times.iter()).map(goes).collect());
         self.live = 0;
         if self.latest > until {
             let later = self.held.times.iter().map(|t| if *t > until { (1, *t) } else { (0, i64::MAX) });
             (self.live, self.earliest) = later.fold((0, i64::MAX), |(n, least), (one, t)| (n + one, least.min(t)));
+            self.parted += 1;
+            if self.parted >= SORT_AFTER {
+                let rows = self.held.times.iter().copied().zip(0u32..);
+                self.sorted = rows.filter(|(time, _)| *time > until).collect();
+                self.sorted.sort_unstable_by(|a, b| b.cmp(a));
+            }
         }
+        gone
+    }
+
+    fn pass_sorted(&mut self, until: i64, asked: bool) -> Option<BooleanArray> {
+        self.live = self.sorted.partition_point(|(time, _)| *time > until);
+        let gone = asked.then(|| {
+            let mut gone = BooleanBufferBuilder::new(self.len());
+            gone.append_n(self.len(), false);
+            self.sorted[self.live..].iter().for_each(|(_, row)| gone.set_bit(*row as usize, true));
+            BooleanArray::new(gone.finish(), None)
+        });
+        self.sorted.truncate(self.live);
+        self.earliest = self.sorted.last().map_or(self.latest, |(time, _)| *time);
+        gone
     }
 }
 
@@ -163,7 +215,7 @@ impl Batches {
     }
 
     pub fn bytes(&self) -> usize {
-        self.batches.iter().map(|b| b.bytes).sum()
+        self.batches.iter().map(|b| b.bytes + b.sorted.capacity() * size_of::<(i64, u32)>()).sum()
     }
 
     pub fn past(&self) -> Past {
@@ -188,8 +240,8 @@ impl Batches {
         self.batches.iter_mut()
     }
 
-    /// Holds some more rows; gives the number of the first. Large batches are shared, not copied.
-    pub fn append(&mut self, mut held: TimedRows) -> Result<u32> {
+    /// Holds some more rows, whose times are in a span; gives the number of the first. Large batches are shared, not copied.
+    pub fn append(&mut self, mut held: TimedRows, span: (i64, i64)) -> Result<u32> {
         let first = self.next;
         let options = RecordBatchOptions::new().with_row_count(Some(held.len()));
         held.rows =
@@ -200,20 +252,22 @@ impl Batches {
             held.matched = vec![false; held.len()];
         }
         if held.len() <= MOST_ROWS {
-            self.push(held)?;
+            self.push(held, span)?;
             return Ok(first);
         }
         for from in (0..held.len()).step_by(MOST_ROWS) {
-            self.push(held.slice(from, MOST_ROWS.min(held.len() - from)))?;
+            let part = held.slice(from, MOST_ROWS.min(held.len() - from));
+            let span = part.span();
+            self.push(part, span)?;
         }
         Ok(first)
     }
 
-    fn push(&mut self, held: TimedRows) -> Result<()> {
+    fn push(&mut self, held: TimedRows, span: (i64, i64)) -> Result<()> {
         let end = u32::try_from(held.len()).ok().and_then(|rows| self.next.checked_add(rows));
         let end = end.ok_or_else(|| Error::Execution("a step brings a join more than four billion rows".into()))?;
         if held.len() > 0 {
-            self.batches.push_back(Batch::new(self.next, held));
+            self.batches.push_back(Batch::new(self.next, held, span));
         }
         self.next = end;
         self.join_small()
@@ -228,12 +282,12 @@ impl Batches {
             if !neighbours || last.len() >= WHOLE_ROWS || before.len() > last.len() * 2 {
                 return Ok(());
             }
+            let span = (before.earliest.min(last.earliest), before.latest.max(last.latest));
             let joined = Batch {
-                earliest: before.earliest.min(last.earliest),
                 live: before.live + last.live,
                 scans: before.scans.max(last.scans),
-                indexed: before.indexed && last.indexed,
-                ..Batch::new(before.first, TimedRows::joined(&self.schema, [&before.held, &last.held])?)
+                indexed: before.indexed + if before.not_indexed() == 0 { last.indexed } else { 0 },
+                ..Batch::new(before.first, TimedRows::joined(&self.schema, [&before.held, &last.held])?, span)
             };
             self.batches.truncate(at);
             self.batches.push_back(joined);
@@ -306,17 +360,11 @@ impl Batches {
         let past = self.past;
         let mut given = Vec::new();
         for batch in self.batches.iter_mut().filter(|b| b.earliest <= until) {
-            if unmatched {
-                let goes = |(i, time): (usize, &i64)| {
-                    let row = batch.first + i as u32;
-                    Some(*time <= until && past.is_there(*time, row) && !batch.held.matched[i])
-                };
-                let go: BooleanArray = batch.held.times.iter().enumerate().map(goes).collect();
-                if go.true_count() > 0 {
-                    given.push(batch.held.filter(&go)?);
-                }
+            let Some(gone) = batch.pass(until, past, unmatched) else { continue };
+            let alone = gone.values() & &!&batch.held.matched.iter().copied().collect::<BooleanBuffer>();
+            if alone.count_set_bits() > 0 {
+                given.push(batch.held.filter(&BooleanArray::new(alone, None))?);
             }
-            batch.count_beyond(until);
         }
         self.batches.retain(|b| b.live > 0);
         self.past = Past { until: past.until.max(until), before: self.next };
@@ -345,7 +393,10 @@ impl Batches {
         let live = self.freeze().collect::<Result<Vec<_>>>()?;
         self.batches.clear();
         (self.next, self.past.before) = (0, 0);
-        live.into_iter().try_for_each(|held| self.push(held))?;
+        live.into_iter().try_for_each(|held| {
+            let span = held.span();
+            self.push(held, span)
+        })?;
         self.past.before = self.next;
         Ok(())
     }

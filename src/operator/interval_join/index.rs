@@ -35,17 +35,15 @@ impl Index {
         self.keys.bytes() + self.lines.bytes()
     }
 
-    /// Enters rows of a batch, all or those at some places, unless they are gone or there already. [`Timelines::settle`] must follow.
-    pub fn enter(&mut self, batch: &Batch, keys: &[usize], places: Option<&UInt32Array>, past: Past) -> Result<()> {
-        let column = |key: &usize| {
-            let column = batch.held.rows.column(*key);
-            places.map_or(Ok(column.clone()), |at| Ok(take(column, at, None)?))
-        };
+    /// Enters rows of a batch that are not in the index, all or those at some places, unless they are gone or there already.
+    /// [`Timelines::settle`] must follow.
+    pub fn enter(&mut self, batch: &Batch, keys: &[ArrayRef], places: Option<&UInt32Array>, past: Past) -> Result<()> {
+        let column = |column: &ArrayRef| places.map_or(Ok(column.clone()), |at| Ok(take(column, at, None)?));
         let columns = keys.iter().map(column).collect::<Result<Vec<_>>>()?;
-        let rows = places.map_or(batch.len(), |at| at.values().len());
+        let rows = places.map_or(batch.not_indexed(), |at| at.values().len());
         self.keys.intern(&columns, rows, &mut self.ids)?;
         for (i, key) in self.ids.iter().enumerate() {
-            let place = places.map_or(i, |at| at.value(i) as usize);
+            let place = batch.indexed + places.map_or(i, |at| at.value(i) as usize);
             let (time, row) = (batch.held.times[place], batch.first + place as u32);
             if past.is_there(time, row) {
                 self.lines.push(*key, time, row);

@@ -118,7 +118,7 @@ impl IntervalJoin {
         let (earliest, latest) = held.span();
         let (back, ahead) = (self.plan.reach[1 - side], self.plan.reach[side]);
         let asks = (earliest.saturating_sub(back), latest.saturating_add(ahead));
-        let first = self.sides[side].batches.append(held)?;
+        let first = self.sides[side].batches.append(held, (earliest, latest))?;
         Ok(Some(Fresh { first, rows, keys, times, marks, asks }))
     }
 

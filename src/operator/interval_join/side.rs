@@ -116,8 +116,8 @@ impl Side {
     pub fn prepare(&mut self, asking: &[Fresh]) -> Result<()> {
         let spans = asking.iter().map(|fresh| fresh.asks);
         let Some(span) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else { return Ok(()) };
-        let asked = |batch: &&mut Batch| !batch.indexed && batch.overlaps(span);
-        let held: usize = self.batches.iter_mut().filter(asked).map(|batch| batch.len()).sum();
+        let asked = |batch: &&mut Batch| batch.not_indexed() > 0 && batch.overlaps(span);
+        let held: usize = self.batches.iter_mut().filter(asked).map(|batch| batch.not_indexed()).sum();
         if held == 0 {
             return Ok(());
         }
@@ -131,17 +131,17 @@ impl Side {
         }
         let past = self.batches.past();
         for batch in self.batches.iter_mut().filter(asked) {
+            let keys = batch.columns_not_indexed(&self.kept_keys);
             if let Some(filter) = filter.as_ref().filter(|_| batch.scans < SCANS) {
                 batch.scans += 1;
-                let keys: Vec<ArrayRef> = self.kept_keys.iter().map(|k| batch.held.rows.column(*k).clone()).collect();
-                let places = picked(batch, hashes(&keys, batch.len(), &mut self.hashes)?, filter, span);
-                if places.len() * FEW < batch.len() {
-                    self.index.enter(batch, &self.kept_keys, Some(&UInt32Array::from(places)), past)?;
+                let places = picked(batch, hashes(&keys, batch.not_indexed(), &mut self.hashes)?, filter, span);
+                if places.len() * FEW < batch.not_indexed() {
+                    self.index.enter(batch, &keys, Some(&UInt32Array::from(places)), past)?;
                     continue;
                 }
             }
-            self.index.enter(batch, &self.kept_keys, None, past)?;
-            batch.indexed = true;
+            self.index.enter(batch, &keys, None, past)?;
+            batch.indexed = batch.len();
         }
         self.index.lines.settle();
         Ok(())
@@ -157,9 +157,9 @@ impl Side {
     }
 }
 
-/// The places of a batch's rows whose times are in a span and whose keys may be in a filter.
+/// The places, among a batch's rows that are not in the index, of those whose times are in a span and whose keys may be in a filter.
 fn picked(batch: &Batch, hashes: &[u64], filter: &KeyFilter, (from, to): (i64, i64)) -> Vec<u32> {
-    let rows = (0u32..).zip(hashes.iter().zip(batch.held.times.iter()));
+    let rows = (0u32..).zip(hashes.iter().zip(&batch.held.times[batch.indexed..]));
     let picked = rows.filter(|(_, (hash, time))| filter.may_have(**hash) && from <= **time && **time <= to);
     picked.map(|(place, _)| place).collect()
 }

@@ -50,7 +50,9 @@ impl IntervalJoin {
         let marks = marks.as_primitive_opt::<Int64Type>().ok_or_else(odd)?.values();
         let marks = if marks.iter().all(|m| *m == ON_TIME) { Vec::new() } else { marks.to_vec() };
         let matched = matched.as_boolean_opt().ok_or_else(odd)?.values().iter().collect();
-        own.batches.append(TimedRows { rows, times, marks, matched }).map(|_| ())
+        let held = TimedRows { rows, times, marks, matched };
+        let span = held.span();
+        own.batches.append(held, span).map(|_| ())
     }
 }
 

@@ -253,6 +253,8 @@ fn run(seed: u64, kind: JoinKind, restored: bool) -> Run {
     let reach = [rng.random_range(-20..200), rng.random_range(20..200)];
     let keys = *[3, 40, 2000].get(rng.random_range(0..3)).unwrap();
     let most = *[[1, 300], [40, 300], [300, 5], [200, 200]].get(rng.random_range(0..4)).unwrap();
+    // With the greater, some of a batch's rows go at each of twenty steps.
+    let spread = *[100, 400].get(rng.random_range(0..2)).unwrap();
     let plan = factory(kind, reach);
     let mut join = plan.join().unwrap();
     let (mut outputs, mut rows) = (Vec::new(), [Vec::new(), Vec::new()]);
@@ -260,7 +262,7 @@ fn run(seed: u64, kind: JoinKind, restored: bool) -> Run {
         let inputs = [0, 1].map(|side| {
             let mut row = |id: i64| {
                 let key = if rng.random_bool(0.1) { 0 } else { rng.random_range(0..keys) };
-                (Some(key), round * 20 + rng.random_range(0..100), id)
+                (Some(key), round * 20 + rng.random_range(0..spread), id)
             };
             let first = rows[side].len() as i64;
             let fresh: Vec<Row> = (first..first + most[side]).map(&mut row).collect();

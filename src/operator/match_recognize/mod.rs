@@ -5,6 +5,9 @@
 //! remembers what conditions may ask for of its rows. When that search is over, by a match or because no way is left, or by
 //! WITHIN, the next one begins where AFTER MATCH says, or at the next row. So there is one search at a time for each partition,
 //! and rows before it are let go.
+//!
+//! Where NEXT looks ahead the search stays as many rows behind those that the watermark has reached, until the input ends: no row
+//! is looked at, and no match told, before the rows are there that conditions and measures may ask for.
 
 mod automaton;
 mod history;
@@ -42,7 +45,7 @@ use self::run::Scratch;
 pub use self::scalar::{Scalar, is_scalar, scalars};
 pub use self::slot::{End, Frame, General, Matched, Navigation, Segment, Slot, Slots, Variables};
 use self::tape::Held;
-pub use self::term::{Arithmetic, Compare, Number, Term};
+pub use self::term::{Arithmetic, Beside, Compare, Number, Term};
 use super::late::{Late, LateRows, in_order, sorted};
 use super::top_n::{Encoder, OrderColumn};
 use super::{Operator, OperatorFactory, OperatorStats, StepTime};
@@ -82,6 +85,8 @@ pub struct MatchRecognize {
     pub measures: Arc<Measures>,
     /// The input's schema: what conditions and measures read.
     pub input: SchemaRef,
+    /// Of its columns those that rows came with; the others are computed of them.
+    pub own: Vec<usize>,
     /// The result's schema.
     pub schema: SchemaRef,
 }
@@ -167,7 +172,10 @@ impl Matcher {
                     let marked = times.values().iter().zip(watermarks.values()).zip(0u32..);
                     let late = marked.clone().filter(|((time, mark), _)| time <= mark);
                     let late = late.map(|((time, mark), row)| Late { row, time: *time, watermark: *mark });
-                    self.late.dropped(&batch.rows, None, &late.collect::<Vec<_>>())?;
+                    let late: Vec<Late> = late.collect();
+                    if !late.is_empty() {
+                        self.late.dropped(&batch.rows.project(&self.plan.own)?, None, &late)?;
+                    }
                     let ahead: BooleanArray = marked.map(|((time, mark), _)| Some(time > mark)).collect();
                     batch.filter(&ahead)?
                 }

@@ -4,7 +4,7 @@ use super::MatchRecognize;
 use super::automaton::Position;
 use super::run::{Candidate, Run, Scratch, Search};
 use super::slot::{Frame, Matched, Segment, Variables};
-use super::tape::Tape;
+use super::tape::{Held, Tape};
 use crate::state::RowStore;
 use crate::{Error, Result};
 
@@ -33,7 +33,7 @@ pub(super) struct Reached {
 /// The matches that a step has found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Their rows, and those before them that they look back to.
+    /// Their rows, and those beside them that they look back and ahead to.
     pub matched: Matched,
     /// One for each match.
     pub matches: Vec<Match>,
@@ -113,7 +113,9 @@ impl Partition {
         if !self.is_searched() {
             return Ok(None);
         }
-        let search = Search { automaton: &plan.automaton, program: &plan.program, store };
+        let until = if reached.ended { self.tape.end() } else { self.tape.end().saturating_sub(plan.program.after) };
+        let (automaton, program) = (plan.automaton.as_ref(), plan.program.as_ref());
+        let search = Search { automaton, program, names: &plan.names, store, until };
         let mut run = match self.run.take() {
             Some(run) => run,
             None => {
@@ -126,8 +128,9 @@ impl Partition {
         let mut now = i64::MIN;
         let deadline = loop {
             let deadline = plan.within.map(|within| self.tape.row(run.start).time.saturating_add(within));
-            let Some((time, id)) = self.advance(plan, &search, &mut run, deadline, reached, scratch)? else {
-                break deadline;
+            let Some((time, id)) = self.advance(&search, &mut run, deadline, reached, scratch)? else {
+                // Where rows wait for those behind them the time decides nothing.
+                break deadline.filter(|_| program.after == 0);
             };
             now = now.max(time);
             run.end(&self.tape, &search);
@@ -155,7 +158,6 @@ impl Partition {
     /// Searches on as far as the rows reach. When the search is over: when that was known, and by which row.
     fn advance(
         &self,
-        plan: &MatchRecognize,
         search: &Search<'_>,
         run: &mut Run,
         deadline: Option<i64>,
@@ -173,23 +175,34 @@ impl Partition {
             }
             let row = tape.row(run.next);
             if let Some(deadline) = deadline.filter(|deadline| row.time >= *deadline) {
-                return Ok(Some((deadline, first.id)));
+                return Ok(Some((self.told_at(run, search, deadline), first.id)));
             }
-            if run.step(tape, search, scratch)? {
-                return Ok(Some((row.time, row.id)));
+            if run.next >= search.until {
+                return Ok(None);
             }
-            if run.rejoin(tape, search) {
-                let last = tape.row(run.next - 1);
+            if run.step(tape, search, scratch)? || run.rejoin(tape, search) {
+                let last = self.told_by(run.next - 1, search);
                 return Ok(Some((last.time, last.id)));
             }
         }
         let last = tape.row(tape.end() - 1);
         Ok(match deadline {
-            Some(deadline) if deadline <= reached.time => Some((deadline, first.id)),
+            Some(deadline) if deadline <= reached.time => Some((self.told_at(run, search, deadline), first.id)),
             // Flink waits for ever.
-            _ if reached.ended && !plan.automaton.first_counts => Some((last.time, last.id)),
+            _ if reached.ended && !search.automaton.first_counts => Some((last.time, last.id)),
             _ => None,
         })
+    }
+
+    /// The row that lets one be looked at: the last of those that are looked ahead to from it.
+    fn told_by(&self, ordinal: u64, search: &Search<'_>) -> Held {
+        self.tape.row(ordinal.saturating_add(search.program.after).min(self.tape.end() - 1))
+    }
+
+    /// When a search is over that runs out of time: not before its last row can be looked at.
+    fn told_at(&self, run: &Run, search: &Search<'_>, deadline: i64) -> i64 {
+        let last = run.next.checked_sub(1).filter(|last| *last >= run.start);
+        last.map_or(deadline, |last| self.told_by(last, search).time.max(deadline))
     }
 
     /// Adds a match to those that were found; gives where the next search begins.
@@ -205,7 +218,8 @@ impl Partition {
         let (start, end) = (run.start, candidate.end);
         self.matches += 1;
         let from = start.saturating_sub(plan.program.before).max(self.tape.begin());
-        let offset = found.share(&self.tape, from, end);
+        let until = end.saturating_add(plan.program.after).min(self.tape.end());
+        let offset = found.share(&self.tape, from, until);
         let place = |ordinal: u64| offset + (ordinal - from) as usize;
         let positions = &mut scratch.positions;
         run.histories.positions(candidate.history, end, positions);
@@ -215,7 +229,7 @@ impl Partition {
             Segment { variable, excluded, rows: (place(*from), place(*to)) }
         }));
         let frame = Frame {
-            begin: place(from),
+            at_hand: (place(from), place(until)),
             first: place(start),
             end: place(end),
             whole: place(end),

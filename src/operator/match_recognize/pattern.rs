@@ -65,6 +65,17 @@ impl Pattern {
         }
     }
 
+    /// The fewest rows that a match may have.
+    pub fn shortest(&self) -> u64 {
+        match self {
+            Pattern::Variable(_) => 1,
+            Pattern::Concat(parts) => parts.iter().fold(0u64, |sum, p| sum.saturating_add(p.shortest())),
+            Pattern::Alternation(parts) => parts.iter().map(Pattern::shortest).min().unwrap_or(0),
+            Pattern::Repeat { inner, min, .. } => inner.shortest().saturating_mul(u64::from(*min)),
+            Pattern::Exclude(inner) => inner.shortest(),
+        }
+    }
+
     /// Whether Flink takes it: single variables one after the other, each once, none of them with a quantifier that Flink's
     /// automaton does not know.
     pub fn is_flinks(&self) -> bool {

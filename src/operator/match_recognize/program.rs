@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::scalar::Scalar;
 use super::slot::General;
-use super::term::{Row, Term, add, extreme};
+use super::term::{Beside, Row, Term, add, extreme};
 
 /// The condition of a variable.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub enum Update {
         /// How many.
         count: usize,
         /// The value.
-        cell: usize,
+        value: Beside,
     },
     /// The first rows' values.
     First {
@@ -38,7 +38,7 @@ pub enum Update {
         /// How many.
         count: usize,
         /// The value.
-        cell: usize,
+        value: Beside,
     },
     /// How many rows, or values that are not NULL.
     Count {
@@ -76,37 +76,39 @@ pub struct Program {
     pub conditions: Vec<Condition>,
     /// By variable: what is remembered of its rows.
     pub updates: Vec<Vec<Update>>,
-    /// How many rows before the current one conditions look back in the partition.
+    /// How many rows before those of a match conditions and measures look back in the partition.
     pub before: u64,
+    /// How many rows behind those of a match they look ahead.
+    pub after: u64,
     /// Whether a condition depends on the match's rows in a way that registers do not tell.
     pub general: bool,
 }
 
 impl Program {
     /// Remembers a row that is bound to a variable.
-    pub fn bind(&self, variable: u32, cells: &[Scalar], registers: &mut [Scalar]) {
+    pub fn bind(&self, variable: u32, row: &Current<'_>, registers: &mut [Scalar]) {
         for update in &self.updates[variable as usize] {
             match update {
-                Update::Last { at, count, cell } => {
+                Update::Last { at, count, value } => {
                     registers.copy_within(*at..at + count - 1, at + 1);
-                    registers[*at] = cells[*cell];
+                    registers[*at] = value.of(row);
                 }
-                Update::First { at, count, cell } => {
+                Update::First { at, count, value } => {
                     let free = registers[*at..at + count].iter_mut().find(|r| **r == Scalar::Absent);
                     if let Some(register) = free {
-                        *register = cells[*cell];
+                        *register = value.of(row);
                     }
                 }
                 Update::Count { at, cell } => {
                     let before = if let Scalar::Int(n) = registers[*at] { n } else { 0 };
-                    let counts = cell.is_none_or(|cell| !cells[cell].is_null());
+                    let counts = cell.is_none_or(|cell| !row.cell(cell).is_null());
                     registers[*at] = Scalar::Int(before + i64::from(counts));
                 }
                 Update::Total { at, cell } => {
-                    (registers[*at], registers[at + 1]) = add(registers[*at], registers[at + 1], cells[*cell]);
+                    (registers[*at], registers[at + 1]) = add(registers[*at], registers[at + 1], row.cell(*cell));
                 }
                 Update::Extreme { at, cell, least } => {
-                    registers[*at] = extreme(registers[*at], cells[*cell], *least);
+                    registers[*at] = extreme(registers[*at], row.cell(*cell), *least);
                 }
             }
         }
@@ -130,11 +132,10 @@ impl Row for Current<'_> {
         self.cells[self.row * self.width + cell]
     }
 
-    fn before(&self, cell: usize, rows: u64) -> Scalar {
-        match usize::try_from(rows).ok().and_then(|rows| self.row.checked_sub(rows)) {
-            Some(row) => self.cells[row * self.width + cell],
-            None => Scalar::Absent,
-        }
+    fn beside(&self, cell: usize, shift: i64) -> Scalar {
+        let row = isize::try_from(shift).ok().and_then(|shift| self.row.checked_add_signed(shift));
+        let value = row.and_then(|row| self.cells.get(row * self.width + cell));
+        value.copied().unwrap_or(Scalar::Absent)
     }
 
     fn register(&self, at: usize) -> Scalar {

@@ -11,6 +11,7 @@ use super::program::{Condition, Current, Program};
 use super::scalar::Scalar;
 use super::slot::{Frame, Matched, Segment};
 use super::tape::Tape;
+use super::term::Row;
 use crate::state::RowStore;
 use crate::{Error, Result};
 
@@ -59,7 +60,11 @@ pub(super) struct Run {
 pub(super) struct Search<'a> {
     pub automaton: &'a Automaton,
     pub program: &'a Program,
+    /// The variables' names.
+    pub names: &'a [String],
     pub store: &'a dyn RowStore,
+    /// The ordinal behind the last row that can be looked at: of those behind it rows are missing that are looked ahead to.
+    pub until: u64,
 }
 
 impl Search<'_> {
@@ -143,7 +148,7 @@ impl Run {
                 if goes_on {
                     let next = Thread { position: edge.to, history };
                     let variable = automaton.positions[edge.to as usize].variable;
-                    scratch.push(next, variable, from.registers, program, tape.values(row, program.cells.len()));
+                    scratch.push(next, variable, &current(tape, row, program, from.registers), program);
                 }
                 if automaton.accepts[edge.to as usize] {
                     // What is preferred less than this match is of no interest any more.
@@ -180,6 +185,11 @@ impl Run {
     }
 }
 
+/// A row, as a thread sees it.
+fn current<'a>(tape: &'a Tape, row: u64, program: &Program, registers: &'a [Scalar]) -> Current<'a> {
+    Current { cells: tape.cells(), width: program.cells.len(), row: tape.place(row), registers }
+}
+
 /// Whether a row satisfies what a way on asks of it.
 #[expect(clippy::too_many_arguments, reason = "the parts of a run that a step changes are lent one by one")]
 fn passes(
@@ -194,20 +204,16 @@ fn passes(
 ) -> Result<bool> {
     let variable = search.automaton.positions[edge.to as usize].variable;
     let mut holds = |variable: u32| -> Result<bool> {
-        let place = tape.place(row);
-        let cells = tape.cells();
-        let width = search.program.cells.len();
+        let current = current(tape, row, search.program, from.registers);
         Ok(match &search.program.conditions[variable as usize] {
             Condition::Always => true,
-            Condition::Cell(cell) => cells[place * width + cell].is_true(),
-            Condition::Term(term) => {
-                let current = Current { cells, width, row: place, registers: from.registers };
-                term.evaluate(&current).is_true()
-            }
+            Condition::Cell(cell) => current.cell(*cell).is_true(),
+            Condition::Term(term) => term.evaluate(&current).is_true(),
             Condition::General(general) => {
                 histories.positions(from.thread.history, row, &mut scratch.positions);
                 let begin = tape.begin();
-                let ids = (begin..=row).map(|ordinal| tape.row(ordinal).id).collect();
+                let until = row.saturating_add(search.program.after).min(tape.end() - 1);
+                let ids: Vec<u32> = (begin..=until).map(|ordinal| tape.row(ordinal).id).collect();
                 let place = |ordinal: u64| (ordinal - begin) as usize;
                 let bound = scratch.positions.iter().map(|(position, from, to)| Segment {
                     variable: search.automaton.positions[*position as usize].variable,
@@ -219,8 +225,9 @@ fn passes(
                 let (first, end) = (place(start), place(row + 1));
                 let all = (0, segments.len());
                 let time = tape.row(row).time;
-                let frames = vec![Frame { begin: 0, first, end, whole: end, segments: all, number: 0, time }];
-                general.holds(&Matched { ids, segments, frames }, search.store)?
+                let at_hand = (0, ids.len());
+                let frames = vec![Frame { at_hand, first, end, whole: end, segments: all, number: 0, time }];
+                general.holds(&Matched { ids, segments, frames }, search.names, search.store)?
             }
         })
     };
@@ -234,12 +241,12 @@ fn passes(
 
 impl Scratch {
     /// Adds a thread that binds a row to a variable, unless one that is preferred to it will do all that it does.
-    fn push(&mut self, thread: Thread, variable: u32, registers: &[Scalar], program: &Program, cells: &[Scalar]) {
+    fn push(&mut self, thread: Thread, variable: u32, row: &Current<'_>, program: &Program) {
         let again = std::mem::replace(&mut self.seen[thread.position as usize], self.step) == self.step;
         let begin = self.registers.len();
-        if !registers.is_empty() {
-            self.registers.extend_from_slice(registers);
-            program.bind(variable, cells, &mut self.registers[begin..]);
+        if !row.registers.is_empty() {
+            self.registers.extend_from_slice(row.registers);
+            program.bind(variable, row, &mut self.registers[begin..]);
         }
         if !program.general && self.is_covered(thread.position, again, begin) {
             self.registers.truncate(begin);

@@ -50,8 +50,8 @@ pub struct Navigation {
     pub end: End,
     /// How many rows from there.
     pub offset: u64,
-    /// How many rows before that one in the partition.
-    pub before: u64,
+    /// How many rows behind that one in the partition; before it where this is negative.
+    pub shift: i64,
     /// Whether the rows of the whole match are seen where `ALL ROWS PER MATCH` would show those up to the current one.
     pub whole: bool,
 }
@@ -97,8 +97,8 @@ pub struct Segment {
 /// The rows that an expression sees: a part of [`Matched::ids`].
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
-    /// Where the partition's rows begin that are at hand.
-    pub begin: usize,
+    /// From where to where the partition's rows stand that are at hand.
+    pub at_hand: (usize, usize),
     /// Where the match begins.
     pub first: usize,
     /// Behind the last row that is seen.
@@ -144,8 +144,8 @@ impl Matched {
         seen.map(move |s| Segment { rows: (s.rows.0, s.rows.1.min(end)), ..*s })
     }
 
-    /// Where the row stands that a navigation leads to, and the variable it is counted for.
-    fn find(&self, frame: &Frame, navigation: &Navigation) -> Option<(usize, u32)> {
+    /// Where the row stands that a navigation leads to.
+    fn find(&self, frame: &Frame, navigation: &Navigation) -> Option<usize> {
         let mut left = usize::try_from(navigation.offset).ok()?;
         let mut nth = |segment: Segment| {
             let (from, to) = segment.rows;
@@ -153,16 +153,22 @@ impl Matched {
                 left -= to - from;
                 return None;
             }
-            let row = if navigation.end == End::First { from + left } else { to - 1 - left };
-            Some((row, segment.variable))
+            Some(if navigation.end == End::First { from + left } else { to - 1 - left })
         };
         let mut bound = self.bound(frame, &navigation.variables, navigation.whole);
-        let (row, variable) = match navigation.end {
+        let row = match navigation.end {
             End::First => bound.find_map(&mut nth)?,
             End::Last => bound.rev().find_map(&mut nth)?,
         };
-        let before = usize::try_from(navigation.before).ok()?;
-        row.checked_sub(before).filter(|row| *row >= frame.begin).map(|row| (row, variable))
+        let row = row.checked_add_signed(isize::try_from(navigation.shift).ok()?)?;
+        (frame.at_hand.0..frame.at_hand.1).contains(&row).then_some(row)
+    }
+
+    /// The variable that a row is bound to, if it is one of the match's that are seen.
+    fn variable(&self, frame: &Frame, row: usize, whole: bool) -> Option<u32> {
+        let segments = &self.segments[frame.segments.0..frame.segments.1];
+        let at = segments.partition_point(|s| s.rows.1 <= row);
+        segments.get(at).filter(|s| s.rows.0 <= row && row < frame.end(whole)).map(|s| s.variable)
     }
 
     /// Where a frame's rows stand that are bound to some variables.
@@ -201,7 +207,7 @@ impl Slot {
     pub fn evaluate(&self, matched: &Matched, names: &[String], store: &dyn RowStore) -> Result<ArrayRef> {
         match self {
             Slot::Value { navigation, column } => {
-                let row = |frame: &Frame| matched.find(frame, navigation).map(|(row, _)| matched.ids[row]);
+                let row = |frame: &Frame| matched.find(frame, navigation).map(|row| matched.ids[row]);
                 column_of(store, *column, &matched.frames.iter().map(row).collect::<Vec<_>>())
             }
             Slot::Aggregate { variables, aggregate, whole } => {
@@ -212,7 +218,8 @@ impl Slot {
             }
             Slot::Classifier(navigation) => {
                 let name = |frame: &Frame| {
-                    let (_, variable) = matched.find(frame, navigation)?;
+                    let row = matched.find(frame, navigation)?;
+                    let variable = matched.variable(frame, row, navigation.whole)?;
                     names.get(variable as usize).map(String::as_str)
                 };
                 Ok(Arc::new(matched.frames.iter().map(name).collect::<StringArray>()))
@@ -239,11 +246,17 @@ fn aggregate_of(
     store: &dyn RowStore,
 ) -> Result<ArrayRef> {
     let (mut ids, mut groups) = (Vec::new(), Vec::new());
+    let mut some_without_rows = false;
     for (group, frame) in matched.frames.iter().enumerate() {
         ids.extend(matched.places(frame, variables, true).map(|row| matched.ids[row]));
+        some_without_rows |= ids.len() == groups.len();
         groups.resize(ids.len(), group);
     }
-    let (values, filter) = inputs(aggregate, &store.take(&ids)?)?;
+    let (values, mut filter) = inputs(aggregate, &store.take(&ids)?)?;
+    if some_without_rows && filter.is_none() {
+        // Without a filter accumulators take it that each group has a row.
+        filter = Some(BooleanArray::from(vec![true; ids.len()]));
+    }
     let mut accumulator = if aggregate.function.groups_accumulator_supported() {
         aggregate.function.create_groups_accumulator()?
     } else {
@@ -338,8 +351,8 @@ impl General {
     ///
     /// # Errors
     /// When a function fails.
-    pub fn holds(&self, matched: &Matched, store: &dyn RowStore) -> Result<bool> {
-        let rows = self.slots.read(matched, &[], store)?;
+    pub fn holds(&self, matched: &Matched, names: &[String], store: &dyn RowStore) -> Result<bool> {
+        let rows = self.slots.read(matched, names, store)?;
         let value = self.condition.evaluate(&rows)?.into_array(1)?;
         let value = value.as_any().downcast_ref::<BooleanArray>();
         let value = value.ok_or_else(|| Error::internal("a condition that is no truth value"))?;

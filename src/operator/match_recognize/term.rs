@@ -52,15 +52,8 @@ pub enum Term {
     Constant(Scalar),
     /// A value of the current row.
     Cell(usize),
-    /// A value of a row so many places before the current one in its partition.
-    Before {
-        /// The value.
-        cell: usize,
-        /// How many places.
-        rows: u64,
-        /// What stands for a row that is not there.
-        absent: Scalar,
-    },
+    /// A value of a row beside the current one.
+    Beside(Beside),
     /// What is remembered of a row.
     Register {
         /// The register.
@@ -74,8 +67,8 @@ pub enum Term {
         registers: usize,
         /// Which of them.
         nth: usize,
-        /// The current row's value.
-        cell: usize,
+        /// The value for the current row.
+        value: Beside,
         /// What stands for a row that is not there.
         absent: Scalar,
     },
@@ -126,10 +119,31 @@ pub enum Term {
 pub trait Row {
     /// A value of the current row.
     fn cell(&self, cell: usize) -> Scalar;
-    /// A value of a row before it, if it is there.
-    fn before(&self, cell: usize, rows: u64) -> Scalar;
+    /// A value of a row so many places behind it, if it is there.
+    fn beside(&self, cell: usize, shift: i64) -> Scalar;
     /// What is remembered.
     fn register(&self, at: usize) -> Scalar;
+}
+
+/// A value of a row that stands beside another in its partition, or of that row itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beside {
+    /// The value.
+    pub cell: usize,
+    /// How many places behind; before where this is negative.
+    pub shift: i64,
+    /// What stands for a row that is not there.
+    pub absent: Scalar,
+}
+
+impl Beside {
+    /// The value for a row.
+    pub fn of(&self, row: &impl Row) -> Scalar {
+        match self.shift {
+            0 => row.cell(self.cell),
+            shift => known(row.beside(self.cell, shift), self.absent),
+        }
+    }
 }
 
 /// Adds a value to the sum and the count of some.
@@ -184,10 +198,10 @@ impl Term {
         match self {
             Term::Constant(value) => *value,
             Term::Cell(cell) => row.cell(*cell),
-            Term::Before { cell, rows, absent } => known(row.before(*cell, *rows), *absent),
+            Term::Beside(value) => value.of(row),
             Term::Register { at, absent } => known(row.register(*at), *absent),
-            Term::First { registers, nth, cell, absent } => match row.register(registers + nth) {
-                Scalar::Absent if *nth == 0 || row.register(registers + nth - 1) != Scalar::Absent => row.cell(*cell),
+            Term::First { registers, nth, value: current, absent } => match row.register(registers + nth) {
+                Scalar::Absent if *nth == 0 || row.register(registers + nth - 1) != Scalar::Absent => current.of(row),
                 value => known(value, *absent),
             },
             Term::Not(term) => scalar(truth(term.evaluate(row)).map(|b| !b)),

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::expressions::Column;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::*;
 use crate::operator::{OperatorFactory, StepTime};
@@ -24,15 +26,26 @@ fn rows(rows: &[(&str, i64, i64)]) -> RecordBatch {
 
 /// `A B* C`: B is more than the row of A, C is less. Of each match A and C come out, and how many there were before it.
 fn plan(within: Option<i64>) -> MatchRecognize {
+    plan_with(within, 0)
+}
+
+/// The same, but B and C are held against the row of A less something.
+fn plan_with(within: Option<i64>, less: i64) -> MatchRecognize {
     let repeat = Pattern::Repeat { inner: Box::new(Pattern::Variable(1)), min: 0, max: None, greedy: true };
     let pattern = Pattern::Concat(vec![Pattern::Variable(0), repeat, Pattern::Variable(2)]);
     let a = Box::new(Term::Register { at: 0, absent: Scalar::Null });
+    let less = Box::new(Term::Constant(Scalar::Int(less)));
+    let a = Box::new(Term::Arithmetic(Arithmetic::Minus, Number::Int(64), a, less));
     let than_a = |compare| Condition::Term(Term::Compare(compare, Box::new(Term::Cell(0)), a.clone()));
     let program = Program {
         cells: vec![1],
         registers: 1,
         conditions: vec![Condition::Always, than_a(Compare::Greater), than_a(Compare::Less)],
-        updates: vec![vec![Update::Last { at: 0, count: 1, cell: 0 }], vec![], vec![]],
+        updates: vec![
+            vec![Update::Last { at: 0, count: 1, value: Beside { cell: 0, shift: 0, absent: Scalar::Null } }],
+            vec![],
+            vec![],
+        ],
         ..Program::default()
     };
     let last = |variable: u32| Slot::Value {
@@ -40,7 +53,7 @@ fn plan(within: Option<i64>) -> MatchRecognize {
             variables: Variables::Some(vec![variable]),
             end: End::Last,
             offset: 0,
-            before: 0,
+            shift: 0,
             whole: true,
         },
         column: 1,
@@ -66,8 +79,20 @@ fn plan(within: Option<i64>) -> MatchRecognize {
         skip: Skip::PastLastRow,
         measures: Arc::new(measures),
         input: input(),
+        own: vec![0, 1, 2],
         schema: Arc::new(Schema::new(vec![key, number("a"), number("c"), number("n")])),
     }
+}
+
+/// The same, and the row that comes next is more than that of C.
+fn ahead(within: Option<i64>) -> MatchRecognize {
+    let mut plan = plan(within);
+    let mut program = (*plan.program).clone();
+    let next = Term::Beside(Beside { cell: 0, shift: 1, absent: Scalar::Null });
+    program.conditions[2] = Condition::Term(Term::Compare(Compare::Greater, Box::new(next), Box::new(Term::Cell(0))));
+    program.after = 1;
+    plan.program = Arc::new(program);
+    plan
 }
 
 fn step(operator: &mut dyn Operator, batch: Option<ChangeBatch>, watermark: i64) -> Vec<(String, i64, i64, i64)> {
@@ -110,6 +135,45 @@ fn the_watermark_ends_searches() {
     assert_eq!(step(&mut *operator, append(&[("a", 1, 0), ("a", 9, 10), ("a", 8, 20)]), 99), []);
     assert_eq!(step(&mut *operator, None, 100), [("a".into(), 9, 8, 1)]);
     assert_eq!(operator.stats().state_rows, 0);
+}
+
+#[test]
+fn rows_wait_for_those_that_are_looked_ahead_to() {
+    let mut operator = ahead(None).build().unwrap();
+    assert_eq!(step(&mut *operator, append(&[("a", 5, 10), ("a", 3, 20), ("a", 4, 30), ("b", 1, 20)]), 29), []);
+    assert_eq!(operator.stats().state_rows, 4);
+    assert_eq!(step(&mut *operator, None, 30), [("a".into(), 5, 3, 1)]);
+    // The last row of each key waits.
+    assert_eq!(operator.stats().state_rows, 2);
+    // Behind the last there is none.
+    assert_eq!(step(&mut *operator, append(&[("a", 2, 40)]), i64::MAX), []);
+    assert_eq!(operator.stats().state_rows, 2);
+}
+
+#[test]
+fn the_watermark_does_not_end_a_search_that_waits_for_a_row() {
+    let mut operator = ahead(Some(15)).build().unwrap();
+    assert_eq!(step(&mut *operator, append(&[("a", 5, 10), ("a", 3, 20), ("b", 5, 10), ("b", 3, 25)]), 1000), []);
+    // Of b's rows the second is too late for the first, whatever comes behind it.
+    assert_eq!(operator.stats().state_rows, 3);
+    assert_eq!(step(&mut *operator, append(&[("a", 9, 1001)]), 1001), [("a".into(), 5, 3, 1)]);
+    assert_eq!(operator.stats().state_rows, 2);
+}
+
+#[test]
+fn rows_that_wait_are_part_of_a_snapshot() {
+    let all: Vec<(&str, i64, i64)> = (0..40).map(|n| (["a", "b"][n % 2], (n * n) as i64 % 11, n as i64 * 10)).collect();
+    let expected = step(&mut *ahead(None).build().unwrap(), append(&all), i64::MAX);
+    assert!(expected.len() > 5, "{expected:?}");
+    for cut in 1..all.len() {
+        let mut before = ahead(None).build().unwrap();
+        let mut found = step(&mut *before, append(&all[..cut]), all[cut - 1].2);
+        let mut after = ahead(None).build().unwrap();
+        after.restore(before.snapshot().unwrap()).unwrap();
+        assert_eq!(after.stats().state_rows, before.stats().state_rows);
+        found.extend(step(&mut *after, append(&all[cut..]), i64::MAX));
+        assert_eq!(found, expected, "cut at {cut}");
+    }
 }
 
 #[test]
@@ -178,4 +242,61 @@ fn partitions_that_are_idle_are_forgotten() {
     assert_eq!(operator.stats().state_rows, 2000);
     let bytes = operator.stats().state_bytes;
     assert!(bytes < 8_000_000, "{bytes}");
+}
+
+/// What `plan_with` finds in the rows of one partition, a row a millisecond, by trying each.
+fn tried(values: &[i64], within: usize, less: i64, skip: &Skip) -> Vec<(i64, i64)> {
+    let (mut found, mut start) = (Vec::new(), 0);
+    while start < values.len() {
+        let than = values[start] - less;
+        let mut rows = values.iter().enumerate().skip(start + 1).take(within - 1);
+        let end = rows.find(|(_, value)| **value <= than).filter(|(_, value)| **value < than);
+        found.extend(end.map(|(_, value)| (values[start], *value)));
+        start = match (end, skip) {
+            (Some((at, _)), Skip::PastLastRow) => at + 1,
+            _ => start + 1,
+        };
+    }
+    found
+}
+
+#[test]
+fn hot_keys_are_matched_as_by_trying_each_row() {
+    for seed in 0..60u64 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let (less, within) = (rng.random_range(0..60), rng.random_range(2..700));
+        let (mut course, noise) = (0, [0, 0, 5, 70][rng.random_range(0..4)]);
+        let values: Vec<i64> = (0..2000)
+            .map(|row| {
+                course += match seed % 5 {
+                    0 => 1,
+                    1 => -1,
+                    2 => [1, -1][row / 400 % 2],
+                    3 => rng.random_range(-3..=3),
+                    _ => [1, -99][usize::from(row % 100 == 99)],
+                };
+                course + if rng.random_range(0..50) == 0 { rng.random_range(-noise..=noise) } else { 0 }
+            })
+            .collect();
+        let skip = if rng.random_bool(0.5) { Skip::PastLastRow } else { Skip::ToNextRow };
+        let mut plan = plan_with(Some(within as i64), less);
+        plan.skip = skip.clone();
+        let mut operator = plan.build().unwrap();
+        let mut found = Vec::new();
+        let mut from = 0;
+        while from < values.len() {
+            let until = (from + rng.random_range(1..900)).min(values.len());
+            let rows: Vec<(&str, i64, i64)> = (from..until).map(|row| ("a", values[row], row as i64)).collect();
+            found.extend(step(&mut *operator, append(&rows), until as i64 - 1));
+            assert!(operator.stats().state_rows <= within as u64, "seed {seed}: {:?}", operator.stats());
+            from = until;
+        }
+        found.extend(step(&mut *operator, None, i64::MAX));
+        // They go out in the order of their last rows.
+        let mut found: Vec<(i64, i64)> = found.into_iter().map(|(_, a, c, _)| (a, c)).collect();
+        let mut expected = tried(&values, within, less, &skip);
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "seed {seed}: less {less}, within {within}");
+    }
 }

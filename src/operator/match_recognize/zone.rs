@@ -1,19 +1,13 @@
-//! Many rows at once: what a block of rows may make of a condition, told by the least and the greatest of its values.
+//! Many rows at once: what they may make of a condition, told by the least and the greatest of their values.
+
+mod blocks;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
-use super::program::Condition;
+pub(super) use self::blocks::Zones;
+use super::program::{Condition, Program};
 use super::scalar::Scalar;
-use super::tape::Tape;
 use super::term::{Arithmetic, Compare, Number, Term};
-
-/// The rows of the smallest block.
-pub(super) const BLOCK: u64 = 16;
-/// How many blocks make one of the next level.
-const FAN: u64 = 16;
-/// How many levels there are.
-pub(super) const LEVELS: usize = 4;
 
 /// What a condition may be: a bit for each of true, false, and not known.
 type Truth = u8;
@@ -32,19 +26,32 @@ struct Range {
 }
 
 impl Range {
+    /// Of no rows.
+    const NONE: Range = Range { ends: None, null: false };
+
     fn of(value: Scalar) -> Self {
         let null = value.is_null();
         Self { ends: (!null).then_some((value, value)), null }
     }
 
-    fn or(self, other: Self) -> Self {
-        let least = |a: Scalar, b: Scalar| if b.compare(a) == Some(Ordering::Less) { b } else { a };
-        let most = |a: Scalar, b: Scalar| if b.compare(a) == Some(Ordering::Greater) { b } else { a };
-        let ends = match (self.ends, other.ends) {
-            (Some((a, b)), Some((c, d))) => Some((least(a, c), most(b, d))),
-            (a, b) => a.or(b),
-        };
-        Self { ends, null: self.null || other.null }
+    /// Takes in the values of other rows.
+    fn add(&mut self, other: &Self) {
+        self.null |= other.null;
+        match (&mut self.ends, &other.ends) {
+            (Some((Scalar::Int(low), Scalar::Int(high))), Some((Scalar::Int(a), Scalar::Int(b)))) => {
+                *low = (*low).min(*a);
+                *high = (*high).max(*b);
+            }
+            (Some((low, high)), Some((a, b))) => {
+                if a.compare(*low) == Some(Ordering::Less) {
+                    *low = *a;
+                }
+                if b.compare(*high) == Some(Ordering::Greater) {
+                    *high = *b;
+                }
+            }
+            (own, other) => *own = own.or(*other),
+        }
     }
 
     /// Of truth values.
@@ -62,22 +69,16 @@ impl Range {
     }
 }
 
-/// A block of rows.
-#[derive(Debug)]
-pub(super) struct Zone {
-    /// By cell.
-    cells: Box<[Range]>,
+/// What is known of some rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Zone<'a> {
+    /// By cell. What conditions do not read is not known.
+    cells: &'a [Range],
     /// The latest time.
     pub latest: i64,
 }
 
-impl Zone {
-    fn or(mut self, other: &Zone) -> Self {
-        self.cells.iter_mut().zip(&other.cells).for_each(|(a, b)| *a = a.or(*b));
-        self.latest = self.latest.max(other.latest);
-        self
-    }
-
+impl Zone<'_> {
     /// Whether every row satisfies a condition.
     pub fn always(&self, condition: &Condition, registers: &[Scalar]) -> bool {
         self.truth_of(condition, registers) == TRUE
@@ -196,69 +197,31 @@ fn arithmetic(operation: Arithmetic, number: Number, a: Range, b: Range) -> Opti
     Some(Range { ends: Some((of(a_low, b_first)?, of(a_high, b_last)?)), null })
 }
 
-/// How many rows a block of a level has.
-pub(super) fn block_rows(level: usize) -> u64 {
-    (0..level).fold(BLOCK, |rows, _| rows * FAN)
-}
-
-/// The blocks of a partition, as far as they were asked for.
-#[derive(Debug, Default)]
-pub(super) struct Zones {
-    /// By level and by the ordinal of the first row.
-    levels: [BTreeMap<u64, Zone>; LEVELS],
-}
-
-impl Zones {
-    /// The block of a level that begins at a row, if there is one and all its rows are there.
-    pub fn get(&mut self, level: usize, first: u64, tape: &Tape, width: usize) -> Option<&Zone> {
-        let rows = block_rows(level);
-        if !first.is_multiple_of(rows) || first < tape.begin() || first + rows > tape.end() {
-            return None;
-        }
-        if !self.levels[level].contains_key(&first) {
-            let zone = match level {
-                0 => row_zones(first, rows, tape, width)?,
-                _ => {
-                    let part = block_rows(level - 1);
-                    let mut whole: Option<Zone> = None;
-                    for at in 0..FAN {
-                        let zone = self.get(level - 1, first + at * part, tape, width)?;
-                        let copy = Zone { cells: zone.cells.clone(), latest: zone.latest };
-                        whole = Some(match whole {
-                            None => copy,
-                            Some(whole) => whole.or(&copy),
-                        });
-                    }
-                    whole?
-                }
-            };
-            self.levels[level].insert(first, zone);
-        }
-        self.levels[level].get(&first)
-    }
-
-    /// Lets go of blocks of rows that are gone.
-    pub fn release(&mut self, before: u64) {
-        for level in &mut self.levels {
-            if level.first_key_value().is_some_and(|(first, _)| *first < before) {
-                *level = level.split_off(&before);
-            }
+/// The cells of which conditions read something that a zone tells.
+fn cells_read(program: &Program) -> Vec<usize> {
+    let mut cells = Vec::new();
+    for condition in &program.conditions {
+        match condition {
+            Condition::Cell(cell) => cells.push(*cell),
+            Condition::Term(term) => cells_of(term, &mut cells),
+            Condition::Always | Condition::General(_) => {}
         }
     }
-
-    /// About how many bytes they take.
-    pub fn bytes(&self) -> usize {
-        let zone = |zone: &Zone| size_of::<Zone>() + zone.cells.len() * size_of::<Range>();
-        self.levels.iter().flat_map(|level| level.values()).map(zone).sum()
-    }
+    cells.sort_unstable();
+    cells.dedup();
+    cells
 }
 
-fn row_zones(first: u64, rows: u64, tape: &Tape, width: usize) -> Option<Zone> {
-    let of = |ordinal: u64| Zone {
-        cells: tape.values(ordinal, width).iter().map(|v| Range::of(*v)).collect(),
-        latest: tape.row(ordinal).time,
-    };
-    (first..first + rows).map(of).reduce(|all, row| all.or(&row))
+fn cells_of(term: &Term, cells: &mut Vec<usize>) {
+    match term {
+        Term::Cell(cell) => cells.push(*cell),
+        Term::Not(inner) | Term::IsNull(inner) => cells_of(inner, cells),
+        Term::And(a, b) | Term::Or(a, b) | Term::Compare(_, a, b) | Term::Arithmetic(_, _, a, b) => {
+            cells_of(a, cells);
+            cells_of(b, cells);
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

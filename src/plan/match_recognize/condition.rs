@@ -12,7 +12,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Volatility};
 use super::slots::{Read, Rows, SlotList, is_truth, read};
 use crate::Result;
 use crate::operator::match_recognize::{
-    Arithmetic, Compare, Condition, End, General, Navigation, Number, Program, Scalar, Term, Update, Variables,
+    Arithmetic, Beside, Compare, Condition, End, General, Navigation, Number, Program, Scalar, Term, Update, Variables,
     is_scalar, scalars,
 };
 use crate::plan::compile::physical;
@@ -24,16 +24,14 @@ const MAX_REMEMBERED: u64 = 1_000;
 pub(super) struct Conditions<'a, 'b> {
     pub rows: &'a mut Rows<'b>,
     pub program: Program,
-    /// The registers of rows: of which variables, from which end, of which cell; where they begin and how many they are.
-    remembered: Vec<(Variables, End, usize, usize, usize)>,
+    /// The registers of rows: of which variables, from which end, of which value; where they begin and how many they are.
+    remembered: Vec<(Variables, End, Beside, usize, usize)>,
 }
 
 /// Where a value stands when a row is held against a variable's condition.
 enum Place {
-    /// In the row itself.
+    /// In the row itself, or in one beside it.
     Current,
-    /// In a row so many places before it.
-    Before(u64),
     /// In what is remembered.
     Remembered(Navigation),
     /// In what is remembered, or in the row itself if it is that one.
@@ -68,14 +66,6 @@ impl<'a, 'b> Conditions<'a, 'b> {
 
     fn general(&mut self, expr: &Expr) -> Result<Condition> {
         self.program.general = true;
-        let mut before = 0;
-        expr.apply(|e| {
-            if let Some(Read::Value(navigation, _) | Read::Classifier(navigation)) = read(e) {
-                before = before.max(navigation.before);
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        self.program.before = self.program.before.max(before);
         let mut slots = SlotList::default();
         let expr = slots.expression(expr, self.rows)?;
         let condition = physical(&expr, &slots.schema()?)?;
@@ -171,15 +161,13 @@ impl<'a, 'b> Conditions<'a, 'b> {
     /// A value of one row of the match.
     fn value(&mut self, expr: &Expr, navigation: &Navigation, variable: u32) -> Result<Option<Term>> {
         let own = navigation.variables.contains(variable);
-        let place = match (navigation.before, navigation.end, navigation.offset) {
-            (0, End::Last, 0) if own => Place::Current,
-            (rows, End::Last, 0) if own => Place::Before(rows),
-            (0, End::Last, offset) if own => Place::Remembered(Navigation { offset: offset - 1, ..navigation.clone() }),
-            (0, End::First, _) if own => Place::FirstOrCurrent(navigation.clone()),
-            (0, ..) => Place::Remembered(navigation.clone()),
-            _ => return Ok(None),
+        let place = match (navigation.end, navigation.offset) {
+            (End::Last, 0) if own => Place::Current,
+            (End::Last, offset) if own => Place::Remembered(Navigation { offset: offset - 1, ..navigation.clone() }),
+            (End::First, _) if own => Place::FirstOrCurrent(navigation.clone()),
+            _ => Place::Remembered(navigation.clone()),
         };
-        if navigation.offset >= MAX_REMEMBERED || navigation.before > u64::from(u32::MAX) || !is_harmless(expr) {
+        if navigation.offset >= MAX_REMEMBERED || !is_harmless(expr) {
             return Ok(None);
         }
         let row = expr.clone().transform_down(|e| match read(&e) {
@@ -189,19 +177,17 @@ impl<'a, 'b> Conditions<'a, 'b> {
         let column = self.rows.column(&row?.data)?;
         let cell = self.cell(column);
         let Some(absent) = self.absent(column) else { return Ok(None) };
+        let value = Beside { cell, shift: navigation.shift, absent };
         Ok(Some(match place {
-            Place::Current => Term::Cell(cell),
-            Place::Before(rows) => {
-                self.program.before = self.program.before.max(rows);
-                Term::Before { cell, rows, absent }
-            }
+            Place::Current if value.shift == 0 => Term::Cell(cell),
+            Place::Current => Term::Beside(value),
             Place::Remembered(navigation) => {
-                let at = self.registers(&navigation, cell) + navigation.offset as usize;
+                let at = self.registers(&navigation, value) + navigation.offset as usize;
                 Term::Register { at, absent }
             }
             Place::FirstOrCurrent(navigation) => {
-                let registers = self.registers(&navigation, cell);
-                Term::First { registers, nth: navigation.offset as usize, cell, absent }
+                let registers = self.registers(&navigation, value);
+                Term::First { registers, nth: navigation.offset as usize, value, absent }
             }
         }))
     }
@@ -240,21 +226,22 @@ impl<'a, 'b> Conditions<'a, 'b> {
         at
     }
 
-    /// The registers that hold a cell of some rows, as far back as is asked for.
-    fn registers(&mut self, navigation: &Navigation, cell: usize) -> usize {
+    /// The registers that hold a value of some rows, as far back as is asked for.
+    fn registers(&mut self, navigation: &Navigation, value: Beside) -> usize {
         let Navigation { variables, end, offset, .. } = navigation;
         let count = *offset as usize + 1;
-        let known = self.remembered.iter().find(|(v, e, c, _, n)| (v, e, *c) == (variables, end, cell) && *n >= count);
+        let same = |(v, e, b, ..): &&(Variables, End, Beside, _, _)| (v, e, *b) == (variables, end, value);
+        let known = self.remembered.iter().filter(same).find(|(.., most)| *most >= count);
         if let Some((.., at, _)) = known {
             return *at;
         }
         let at = self.program.registers;
         let update = match end {
-            End::First => Update::First { at, count, cell },
-            End::Last => Update::Last { at, count, cell },
+            End::First => Update::First { at, count, value },
+            End::Last => Update::Last { at, count, value },
         };
         self.new_registers(count, variables, &update);
-        self.remembered.push((variables.clone(), *end, cell, at, count));
+        self.remembered.push((variables.clone(), *end, value, at, count));
         at
     }
 

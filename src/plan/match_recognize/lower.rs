@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr, SortExpr};
+use datafusion_physical_expr::expressions::Column;
 
 use super::condition::{Conditions, is_condition};
 use super::slots::{Read, Rows, SlotList, read};
-use super::{MatchRecognizeNode, ResultColumn};
+use super::{MatchClauses, MatchRecognizeNode, ResultColumn};
 use crate::change::TimeSpan;
 use crate::operator::calc::Calc;
-use crate::operator::match_recognize::{Automaton, MatchRecognize, MatchTime, Measures, Navigation, Output};
+use crate::operator::match_recognize::{Automaton, MatchRecognize, MatchTime, Measures, Navigation, Output, Program};
 use crate::operator::top_n::{OrderColumn, check_order};
 use crate::plan::compile::{Compiler, physical};
 use crate::runtime::circuit::{Changelog, NodeId, NodeNotes};
@@ -39,12 +41,15 @@ pub(in crate::plan) fn lower(compiler: &mut Compiler, node: &MatchRecognizeNode)
     }
     let mut program = conditions.program;
     let measures = measures(node, &mut rows)?;
-    program.before = program.before.max(looks_back(node)?);
+    (program.before, program.after) = reach(clauses)?;
     check_order(&rows.schema(), &order)?;
 
     let read = rows.schema();
+    let own = rows.exprs.iter().enumerate().filter(|(_, (e, _))| e.downcast_ref::<Column>().is_some());
+    let own = own.map(|(at, _)| at).collect();
     let projection = rows.exprs.iter().map(|(e, _)| Arc::clone(e)).collect();
-    let notes = NodeNotes { detail: "for MATCH_RECOGNIZE".into(), bound: None, ..NodeNotes::default() };
+    let rowtimes = if let MatchTime::Rowtime(column) = time { vec![column] } else { Vec::new() };
+    let notes = NodeNotes { detail: "for MATCH_RECOGNIZE".into(), rowtimes, ..NodeNotes::default() };
     let calc = Calc::try_new(&before.schema, None, projection, Arc::clone(&read))?;
     let prepared = compiler.operator(calc, vec![input], Arc::clone(&read), notes);
     let prepared = compiler.exchange(prepared, keys.clone());
@@ -56,10 +61,13 @@ pub(in crate::plan) fn lower(compiler: &mut Compiler, node: &MatchRecognizeNode)
         timed.map(|(at, _)| at).collect::<Vec<_>>()
     };
     let notes = NodeNotes {
-        detail: detail(node, &read, &keys),
-        rowtimes: if time == MatchTime::Arrival { Vec::new() } else { timed(is_match_time) },
+        detail: detail(node, &read, &keys, program.after),
+        rowtimes: match time == MatchTime::Arrival || end_tells(clauses, &automaton, &program) {
+            true => Vec::new(),
+            false => timed(is_match_time),
+        },
         proctimes: timed(is_proctime),
-        bound: Some(bound(node, &read, &keys, time, measures.numbered(), program.before)),
+        bound: Some(bound(node, &read, &keys, time, measures.numbered(), &program)),
         ..NodeNotes::default()
     };
     let factory = MatchRecognize {
@@ -73,6 +81,7 @@ pub(in crate::plan) fn lower(compiler: &mut Compiler, node: &MatchRecognizeNode)
         skip: clauses.skip.clone(),
         measures: Arc::new(measures),
         input: read,
+        own,
         schema: Arc::clone(&schema),
     };
     Ok(compiler.operator(factory, vec![prepared], schema, notes))
@@ -139,21 +148,29 @@ fn measures(node: &MatchRecognizeNode, rows: &mut Rows<'_>) -> Result<Measures> 
     Ok(Measures { slots: slots.finish(), outputs, all_rows: clauses.all_rows, empty: clauses.empty })
 }
 
-/// How many rows before a match its measures look back.
-fn looks_back(node: &MatchRecognizeNode) -> Result<u64> {
-    use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
-    let mut most = 0;
-    for (_, expr) in &node.clauses.measures {
+/// How many rows before those of a match conditions and measures look back, and how many behind them they look ahead.
+fn reach(clauses: &MatchClauses) -> Result<(u64, u64)> {
+    let (mut before, mut after) = (0, 0);
+    let defines = clauses.defines.iter().map(|(_, e)| e);
+    for expr in defines.chain(clauses.measures.iter().map(|(_, e)| e)) {
         expr.apply(|e| {
-            if let Some(Read::Value(Navigation { before, .. }, _) | Read::Classifier(Navigation { before, .. })) =
-                read(e)
+            if let Some(Read::Value(Navigation { shift, .. }, _) | Read::Classifier(Navigation { shift, .. })) = read(e)
             {
-                most = most.max(*before);
+                before = before.max(shift.saturating_neg());
+                after = after.max(*shift);
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
     }
-    Ok(most)
+    Ok((before.unsigned_abs(), after.unsigned_abs()))
+}
+
+/// Whether a match may be told by the end of the input alone. It comes too late then for what follows the watermark.
+fn end_tells(clauses: &MatchClauses, automaton: &Automaton, program: &Program) -> bool {
+    let pattern = &clauses.pattern;
+    // With fewer rows than a match has the end tells nothing.
+    let one_length = pattern.longest() == Some(pattern.shortest());
+    program.after > 0 || !(automaton.first_counts || clauses.within.is_some() || one_length)
 }
 
 /// The result's columns, with the types that expressions really give.
@@ -176,11 +193,14 @@ fn names(schema: &Schema, keys: &[usize]) -> String {
     keys.iter().map(|k| schema.field(*k).name().as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn detail(node: &MatchRecognizeNode, read: &Schema, keys: &[usize]) -> String {
+fn detail(node: &MatchRecognizeNode, read: &Schema, keys: &[usize], after: u64) -> String {
     let clauses = &node.clauses;
     let mut detail = format!("partition=[{}], variables=[{}]", names(read, keys), clauses.names.join(", "));
     if let Some(within) = clauses.within {
         detail.push_str(&format!(", within={}", TimeSpan(within)));
+    }
+    if after > 0 {
+        detail.push_str(&format!(", rows ahead={after}"));
     }
     detail
 }
@@ -192,15 +212,22 @@ fn bound(
     keys: &[usize],
     time: MatchTime,
     numbered: bool,
-    before: u64,
+    program: &Program,
 ) -> Bound {
     let names = || keys.iter().map(|k| read.field(*k).name());
+    let (before, after) = (program.before, program.after);
+    let span = |millis| match after {
+        0 => Lifetime::Span(millis, "WITHIN"),
+        rows => Lifetime::SpanBefore { millis, clause: "WITHIN", rows },
+    };
     let partial = match (node.clauses.within, node.clauses.pattern.longest()) {
         (_, Some(rows)) => Held::at_most(rows, "row").per(names()),
-        (Some(within), None) => Held::rows("the input").within(within, "WITHIN").per(names()),
+        (Some(within), None) => Held::rows("the input").lives(span(within)).per(names()),
         (None, None) => Held::rows("partial matches").per(names()),
     };
-    let looked_at = (before > 0).then(|| Held::at_most(before, "earlier row").per(names()));
+    let beside = [(before, "earlier row"), (after, "later row")];
+    let looked_at = beside.into_iter().filter(|(rows, _)| *rows > 0);
+    let looked_at = looked_at.map(|(rows, unit)| Held::at_most(rows, unit).per(names()));
     let count = numbered.then(|| Held::at_most(1, "count").per(names()));
     let ahead = (time != MatchTime::Arrival).then(|| Held::rows("the input").lives(Lifetime::Watermark));
     Bound::of([partial].into_iter().chain(looked_at).chain(count).chain(ahead))

@@ -110,13 +110,13 @@ fn value(arg: &FunctionArg) -> Option<&SqlExpr> {
 struct Steps {
     end: End,
     offset: u64,
-    before: u64,
+    shift: i64,
     whole: bool,
 }
 
 impl Reads<'_, '_> {
     fn steps(&self) -> Steps {
-        Steps { end: End::Last, offset: 0, before: 0, whole: self.place == Where::OneRow }
+        Steps { end: End::Last, offset: 0, shift: 0, whole: self.place == Where::OneRow }
     }
 
     fn read(&mut self, expr: &mut SqlExpr) -> DfResult<()> {
@@ -161,12 +161,14 @@ impl Reads<'_, '_> {
                     function.name = ObjectName::from(vec![Ident::with_span(span, "PROCTIME")]);
                 }
             }
-            _ if self.scope.context.context_provider().get_aggregate_meta(&name.to_ascii_lowercase()).is_some() => {
-                *expr = self.aggregate(function, steps.whole)?;
-            }
+            _ if self.is_aggregate(&name) => *expr = self.aggregate(function, steps.whole)?,
             _ => {}
         }
         Ok(())
+    }
+
+    fn is_aggregate(&self, function: &str) -> bool {
+        self.scope.context.context_provider().get_aggregate_meta(&function.to_ascii_lowercase()).is_some()
     }
 
     fn replace(&mut self, read: Expr, span: datafusion_sql::sqlparser::tokenizer::Span) -> SqlExpr {
@@ -200,12 +202,8 @@ impl Reads<'_, '_> {
             "__RUNNING" => steps.whole = self.place == Where::OneRow,
             "FIRST" => (steps.end, steps.offset) = (End::First, number.unwrap_or(0)),
             "LAST" => (steps.end, steps.offset) = (End::Last, number.unwrap_or(0)),
-            "PREV" => steps.before += number.unwrap_or(1),
-            _ => {
-                return Err(wrong(
-                    "NEXT is not supported: it reads rows that have not come yet; PREV reads those before",
-                ));
-            }
+            "PREV" => steps.shift = -(number.unwrap_or(1) as i64),
+            _ => steps.shift = number.unwrap_or(1) as i64,
         }
         if let SqlExpr::Function(nested) = inner
             && let Some((nested_name, _)) = call(nested)
@@ -214,8 +212,10 @@ impl Reads<'_, '_> {
             let marks = name.starts_with("__");
             match (name.as_str(), nested_name.as_str()) {
                 (_, _) if navigates && marks => return self.navigation(nested, steps),
-                ("PREV", "FIRST" | "LAST") => return self.navigation(nested, steps),
-                _ if navigates => return Err(wrong(&format!("{nested_name} has no place in {name}"))),
+                ("PREV" | "NEXT", "FIRST" | "LAST") => return self.navigation(nested, steps),
+                _ if navigates || (!marks && self.is_aggregate(&nested_name)) => {
+                    return Err(wrong(&format!("{nested_name} has no place in {name}")));
+                }
                 _ => {}
             }
         }
@@ -235,7 +235,7 @@ impl Reads<'_, '_> {
             if name == "CLASSIFIER" && args.is_empty() {
                 return Ok(self.replace(classifier(navigation(Variables::All, steps)), span));
             }
-            if self.scope.context.context_provider().get_aggregate_meta(&name.to_ascii_lowercase()).is_some() {
+            if self.is_aggregate(&name) {
                 return self.aggregate(&function.clone(), steps.whole);
             }
         }
@@ -243,7 +243,7 @@ impl Reads<'_, '_> {
         match inner.visit(&mut columns) {
             ControlFlow::Break(error) => Err(*error),
             ControlFlow::Continue(()) if columns.of.is_none() => {
-                Err(at(span, "FIRST, LAST and PREV are of an expression with a column"))
+                Err(at(span, "FIRST, LAST, PREV and NEXT are of an expression with a column"))
             }
             ControlFlow::Continue(()) => Ok(SqlExpr::Nested(Box::new(inner))),
         }
@@ -253,7 +253,8 @@ impl Reads<'_, '_> {
     fn column(&mut self, expr: &mut SqlExpr, steps: Steps) -> DfResult<Variables> {
         let span = expr.span();
         let (variables, column) = self.of_variable(expr);
-        let planned = self.scope.context.sql_to_expr(column, self.scope.schema).map_err(|e| located(e, span))?;
+        let planned = self.scope.context.sql_to_expr(column, self.scope.schema);
+        let planned = planned.map_err(|e| self.no_variable(expr).unwrap_or_else(|| located(e, span)))?;
         let name = shown(expr, steps);
         let read = Navigate::call(navigation(variables.clone(), steps), name, planned);
         *expr = self.replace(read, span);
@@ -273,6 +274,15 @@ impl Reads<'_, '_> {
             return (variables, column);
         }
         (Variables::All, expr.clone())
+    }
+
+    /// What is wrong with a column that could not be planned, if it is of a variable that there is not.
+    fn no_variable(&self, expr: &SqlExpr) -> Option<datafusion_common::DataFusionError> {
+        let SqlExpr::CompoundIdentifier(parts) = expr else { return None };
+        let name = parts.first().filter(|name| self.scope.names.variables(&name.value).is_none())?;
+        let known = |c: Column| c.name == name.value || c.relation.is_some_and(|r| r.table() == name.value);
+        let known = self.scope.schema.columns().into_iter().any(known);
+        (!known).then(|| at(name.span, format!("PATTERN has no variable '{}'", name.value)))
     }
 
     /// An aggregate over the rows of the variable that its arguments are of.
@@ -314,8 +324,8 @@ impl Reads<'_, '_> {
 }
 
 fn navigation(variables: Variables, steps: Steps) -> Navigation {
-    let Steps { end, offset, before, whole } = steps;
-    Navigation { variables, end, offset, before, whole }
+    let Steps { end, offset, shift, whole } = steps;
+    Navigation { variables, end, offset, shift, whole }
 }
 
 /// A navigation as EXPLAIN and errors show it.
@@ -325,7 +335,11 @@ fn shown(expr: &SqlExpr, steps: Steps) -> String {
         (End::Last, n) => format!("LAST({expr}, {n})"),
         (End::First, n) => format!("FIRST({expr}, {n})"),
     };
-    if steps.before == 0 { row } else { format!("PREV({row}, {})", steps.before) }
+    match steps.shift {
+        0 => row,
+        shift if shift < 0 => format!("PREV({row}, {})", shift.unsigned_abs()),
+        shift => format!("NEXT({row}, {shift})"),
+    }
 }
 
 /// A constant number of rows.

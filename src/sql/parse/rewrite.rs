@@ -6,6 +6,7 @@
 //! - `(query) MATCH_RECOGNIZE` becomes `__query((query)) MATCH_RECOGNIZE`.
 //! - `TRIM(LEADING FROM x)` becomes `TRIM(LEADING ' ' FROM x)`.
 //! - `JSON_OBJECT(KEY 'k' VALUE v)` becomes `JSON_OBJECT('k' VALUE v)`.
+//! - `{- A -}` in a PATTERN becomes `({- A -})`: behind a variable a brace is taken for that of a quantifier.
 //! - `AFTER MATCH SKIP TO x` becomes `AFTER MATCH SKIP TO LAST x`, which is what it means.
 
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -146,6 +147,32 @@ fn match_recognize(tokens: &mut Vec<TokenWithSpan>, open: usize) {
     }
     if let Some(skip) = top_level(tokens, "SKIP") {
         skip_to(tokens, skip + 1);
+    }
+    set_exclusions_apart(tokens, open, close);
+}
+
+/// Puts brackets around `{- A -}`.
+fn set_exclusions_apart(tokens: &mut Vec<TokenWithSpan>, open: usize, close: usize) {
+    let is_exclusion = |rest: &[TokenWithSpan]| {
+        let kinds = rest.get(..5).map(|five| [0, 1, 2, 3, 4].map(|n| &five[n].token));
+        matches!(kinds, Some([Token::LBrace, Token::Minus, Token::Word(_), Token::Minus, Token::RBrace]))
+    };
+    let Some(all) = tokens.get(open..=close) else { return };
+    let mut apart = Vec::with_capacity(all.len());
+    let mut at = 0;
+    while let Some(token) = all.get(at) {
+        if is_exclusion(&all[at..]) {
+            apart.push(TokenWithSpan::new(Token::LParen, token.span));
+            apart.extend_from_slice(&all[at..at + 5]);
+            apart.push(TokenWithSpan::new(Token::RParen, token.span));
+            at += 5;
+        } else {
+            apart.push(token.clone());
+            at += 1;
+        }
+    }
+    if apart.len() > all.len() {
+        tokens.splice(open..=close, apart);
     }
 }
 

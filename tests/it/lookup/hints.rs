@@ -15,12 +15,15 @@ use millstream::{Engine, Error, Result};
 
 use super::{JOIN, ORDERS, Shelf, numbers, shelf_engine, things};
 
+/// When the table was asked, and for what.
+type Asked = (i64, Vec<i64>);
+
 /// A table that has a thing from the third time on that it is asked for it, by the job's clock.
 #[derive(Debug, Clone)]
 struct Late {
     clock: Arc<ManualClock>,
     /// When it was asked, and for what.
-    asked: Arc<Mutex<Vec<(i64, Vec<i64>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 struct LateLookup(Late, SchemaRef);
@@ -73,7 +76,7 @@ impl Connector for Late {
 
 /// What comes of orders for some numbers with a hint, and when the table was asked for which of them. The clock goes on, a second
 /// at every look.
-fn hinted(hint: &str, options: &str, orders: &[i64]) -> (Result<String>, Vec<(i64, Vec<i64>)>) {
+fn hinted(hint: &str, options: &str, orders: &[i64]) -> (Result<String>, Vec<Asked>) {
     let late = Late { clock: Arc::new(ManualClock::new(0)), asked: Arc::default() };
     let mut engine = Engine::new().unwrap();
     engine.set_clock(Arc::clone(&late.clock) as _);

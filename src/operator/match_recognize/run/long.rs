@@ -6,7 +6,7 @@ use crate::operator::match_recognize::history::NONE;
 use crate::operator::match_recognize::scalar::Scalar;
 use crate::operator::match_recognize::tape::Tape;
 use crate::operator::match_recognize::trace::Trace;
-use crate::operator::match_recognize::zone::{BLOCK, LEVELS, Zone, Zones, block_rows};
+use crate::operator::match_recognize::zone::{Zone, Zones};
 use crate::{Error, Result};
 
 /// What is known of a partition's long searches.
@@ -19,6 +19,10 @@ pub(super) struct LongSearches {
     /// What becomes of this one, if it has not come to go the way of that.
     own: Trace,
     zones: Zones,
+    /// Where the search before this one ended, if it was long: this one may stand still as far.
+    reach: u64,
+    /// Before this row it is not worth looking for rows to pass over.
+    look_from: u64,
 }
 
 /// Rows over which all threads stood still.
@@ -36,6 +40,8 @@ struct Still {
 const MAX_STILL: usize = 8;
 /// Over fewer rows it is not noted that threads stood still.
 const LONG: u64 = 16;
+/// So many rows earlier than the search before it one may end that does not end where that did.
+const NEAR: u64 = 64;
 
 impl LongSearches {
     /// About how many bytes they take.
@@ -46,6 +52,7 @@ impl LongSearches {
     /// Forgets what becomes of the search that is over.
     pub fn begin(&mut self) {
         self.own.clear();
+        self.look_from = 0;
     }
 }
 
@@ -89,7 +96,11 @@ impl Run {
     /// Notes how the search has ended.
     pub fn end(&mut self, tape: &Tape, search: &Search<'_>) {
         self.note_still(tape);
-        let Some(long) = self.long.as_deref_mut().filter(|_| search.is_pure()) else { return };
+        let Some(long) = self.long.as_deref_mut() else { return };
+        long.reach = if self.next >= self.start + LONG { self.next } else { 0 };
+        if !search.is_pure() {
+            return;
+        }
         if !self.rejoined && long.own.is_empty() {
             return;
         }
@@ -152,10 +163,27 @@ impl Run {
         }
         let until = self.long.as_deref().map_or(0, |long| self.known_still(&long.still, tape));
         self.pass(until, search);
-        while self.next.is_multiple_of(BLOCK) && self.next >= self.start + LONG {
-            let Some(rows) = self.still_block(tape, search, deadline) else { return };
-            self.pass(self.next + rows, search);
+        let (reach, look_from) = self.long.as_deref().map_or((0, 0), |long| (long.reach, long.look_from));
+        // Where the search before was short, this one may be.
+        let patience = if reach > self.next { 1 } else { LONG };
+        if self.next < look_from.max(self.still_since + patience) || self.next >= search.until {
+            return;
         }
+        let mut zones = std::mem::take(&mut self.long.get_or_insert_default().zones);
+        zones.grow(tape, search.program);
+        let stands_still =
+            |zone: Zone<'_>| deadline.is_none_or(|deadline| zone.latest < deadline) && self.stands_still(zone, search);
+        // Mostly a search ends where the one before it did, or somewhat earlier.
+        let mut likely =
+            [reach, reach.saturating_sub(NEAR)].into_iter().filter(|row| (self.next + 1..=search.until).contains(row));
+        let from = likely.find(|row| stands_still(zones.between(self.next, *row, tape))).unwrap_or(self.next);
+        let until = zones.first_not(from, search.until, tape, stands_still);
+        let long = self.long.get_or_insert_default();
+        long.zones = zones;
+        if until < self.next + LONG {
+            long.look_from = until + LONG;
+        }
+        self.pass(until, search);
     }
 
     fn pass(&mut self, until: u64, search: &Search<'_>) {
@@ -178,23 +206,7 @@ impl Run {
         still.iter().filter(covers).find(same).map_or(0, |s| s.until)
     }
 
-    /// How many of the next rows make a block at which all threads stand still.
-    fn still_block(&mut self, tape: &Tape, search: &Search<'_>, deadline: Option<i64>) -> Option<u64> {
-        let width = search.program.cells.len();
-        let mut zones = std::mem::take(&mut self.long.get_or_insert_default().zones);
-        let mut found = None;
-        for level in 0..LEVELS {
-            let Some(zone) = zones.get(level, self.next, tape, width) else { break };
-            if deadline.is_some_and(|deadline| zone.latest >= deadline) || !self.stands_still(zone, search) {
-                break;
-            }
-            found = Some(block_rows(level));
-        }
-        self.long.get_or_insert_default().zones = zones;
-        found
-    }
-
-    fn stands_still(&self, zone: &Zone, search: &Search<'_>) -> bool {
+    fn stands_still(&self, zone: Zone<'_>, search: &Search<'_>) -> bool {
         let Search { automaton, program, .. } = search;
         let width = program.registers;
         self.threads.iter().enumerate().all(|(at, thread)| {

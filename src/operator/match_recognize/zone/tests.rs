@@ -3,7 +3,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::*;
 use crate::operator::match_recognize::program::Current;
-use crate::operator::match_recognize::tape::Held;
+use crate::operator::match_recognize::tape::{Held, Tape};
 
 fn value(rng: &mut Xoshiro256PlusPlus) -> Scalar {
     match rng.random_range(0..12) {
@@ -48,33 +48,41 @@ fn condition(rng: &mut Xoshiro256PlusPlus, depth: usize) -> Box<Term> {
 }
 
 #[test]
-fn what_a_block_tells_holds_of_each_of_its_rows() {
+fn what_rows_tell_together_holds_of_each() {
     let mut told = 0;
     for seed in 0..3000 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut tape = Tape::default();
         let (one, other) = (value(&mut rng), value(&mut rng));
-        for id in 0..BLOCK * FAN {
+        for id in 0..300u32 {
             // Mostly all alike, so that there is something to tell.
             let cells = if rng.random_range(0..200) == 0 { [value(&mut rng), value(&mut rng)] } else { [one, other] };
-            tape.push(Held { id: id as u32, time: id as i64 }, cells.into_iter());
+            tape.push(Held { id, time: i64::from(id) }, cells.into_iter());
         }
         let registers = [value(&mut rng)];
         let term = condition(&mut rng, 2);
-        let condition = Condition::Term((*term).clone());
+        let program = Program {
+            cells: vec![0, 1],
+            registers: 1,
+            conditions: vec![Condition::Term((*term).clone())],
+            ..Program::default()
+        };
         let mut zones = Zones::default();
-        for (level, first) in [(0, 0), (0, BLOCK * 3), (1, 0)] {
-            let zone = zones.get(level, first, &tape, 2).unwrap();
-            assert_eq!(zone.latest, (first + block_rows(level)) as i64 - 1);
-            let (always, never) = (zone.always(&condition, &registers), zone.never(&condition, &registers));
+        zones.grow(&tape, &program);
+        for _ in 0..3 {
+            let from = rng.random_range(0..299);
+            let until = rng.random_range(from + 1..=300);
+            let zone = zones.between(from, until, &tape);
+            assert_eq!(zone.latest, until as i64 - 1);
+            let condition = &program.conditions[0];
+            let (always, never) = (zone.always(condition, &registers), zone.never(condition, &registers));
             told += usize::from(always || never);
-            for row in first as usize..(first + block_rows(level)) as usize {
+            for row in from as usize..until as usize {
                 let current = Current { cells: tape.cells(), width: 2, row, registers: &registers };
                 let holds = term.evaluate(&current).is_true();
                 assert!(!(always && !holds || never && holds), "seed {seed}: {term:?} in row {row}");
             }
         }
-        assert!(zones.get(0, 1, &tape, 2).is_none() && zones.get(1, BLOCK * FAN, &tape, 2).is_none());
     }
     assert!(told > 3000, "{told}");
 }

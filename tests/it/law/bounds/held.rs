@@ -51,11 +51,16 @@ fn touched(inputs: &[Arc<Input>], since: i64) -> HashSet<Vec<String>> {
 fn of_input(part: &Held, input: &Input, touched: Option<&HashSet<Vec<String>>>, at: Moment) -> u64 {
     let rows = input.rows();
     let open = sessions(part, &rows, at.watermark);
+    let waiting = waiting(part, input, &rows, at.watermark);
+    let passed = |row: &Row| match (&part.lifetime, waiting.get(&key(part, input, row))) {
+        (Lifetime::SpanBefore { millis, .. }, Some(first)) => row.time.is_some_and(|t| t <= first - millis),
+        _ => false,
+    };
     let untouched = |row: &Row| {
         let key: Vec<String> = input.key(row).into_iter().map(String::from).collect();
         touched.is_some_and(|touched| !touched.contains(&key))
     };
-    let lives = |row: &&Row| !untouched(row) && lives(part, row, at) || open.contains(&row.time);
+    let lives = |row: &&Row| !untouched(row) && !passed(row) && lives(part, row, at) || open.contains(&row.time);
     let rows: Vec<&Row> = rows.iter().filter(lives).collect();
     match &part.count {
         // Of a versioned table what takes a row back waits too.
@@ -76,7 +81,7 @@ fn versions(part: &Held) -> bool {
 fn lives(part: &Held, row: &Row, at: Moment) -> bool {
     let Moment { watermark, ended, .. } = at;
     let expired = match &part.lifetime {
-        Lifetime::Forever => false,
+        Lifetime::Forever | Lifetime::SpanBefore { .. } => false,
         Lifetime::End | Lifetime::Job => ended,
         // Of look-ups: these are under a law of their own.
         Lifetime::Request => false,
@@ -93,6 +98,20 @@ fn lives(part: &Held, row: &Row, at: Moment) -> bool {
         },
     };
     !expired
+}
+
+/// By key, the time of the first of the last rows: of as many as must come behind a row before its span can be over.
+fn waiting(part: &Held, input: &Input, rows: &[Row], watermark: i64) -> HashMap<Vec<String>, i64> {
+    let Lifetime::SpanBefore { rows: last, .. } = part.lifetime else { return HashMap::new() };
+    let mut times: HashMap<Vec<String>, Vec<i64>> = HashMap::new();
+    for row in rows.iter().filter(|row| !row.late) {
+        times.entry(key(part, input, row)).or_default().extend(row.time.filter(|t| *t <= watermark));
+    }
+    let first = |mut times: Vec<i64>| {
+        times.sort_unstable();
+        times.len().checked_sub(last as usize).map(|at| times[at])
+    };
+    times.into_iter().filter_map(|(key, times)| Some((key, first(times)?))).collect()
 }
 
 /// The times of rows in sessions that are open: each is kept as long as the last of them. Whose session it is does not count, so
@@ -135,18 +154,18 @@ fn by_slice(part: &Held) -> bool {
     matches!(part.lifetime, Lifetime::Windows { .. })
 }
 
-/// How many keys there are among rows, each counted once for each of its windows or slices. A key that is computed, and no
-/// column, is taken to be another in every row.
+/// How many keys there are among rows, each counted once for each of its windows or slices.
 fn distinct(part: &Held, input: &Input, rows: &[&Row]) -> usize {
+    rows.iter().map(|row| (key(part, input, row), slice(part, row))).collect::<HashSet<_>>().len()
+}
+
+/// A row's key. One that is computed, and no column, is taken to be another in every row.
+fn key(part: &Held, input: &Input, row: &Row) -> Vec<String> {
     let columns: Option<Vec<usize>> = part.keys.iter().map(|k| input.schema.index_of(k).ok()).collect();
-    let key = |row: &&Row| -> (Vec<String>, i64) {
-        let values = match &columns {
-            Some(columns) => columns.iter().map(|c| row.values[*c].clone()).collect(),
-            None => row.values.clone(),
-        };
-        (values, slice(part, row))
-    };
-    rows.iter().map(key).collect::<HashSet<_>>().len()
+    match columns {
+        Some(columns) => columns.iter().map(|c| row.values[*c].clone()).collect(),
+        None => row.values.clone(),
+    }
 }
 
 /// What tells a row's window or slice from others.

@@ -205,10 +205,12 @@ pub const TEMPLATES: &[Template] = &[
         ttl: false,
         sql: |rng| {
             let (within, pattern) = (seconds(rng), one(&["A B", "A B* C", "A B+? C"], rng));
+            let measure = one(&["A.id", "A.id", "PREV(A.id)", "NEXT(A.id, 3)"], rng);
+            let ahead = one(&["", "", " OR NEXT(v) > 4", " OR NEXT(v, 2) > 4"], rng);
             format!(
-                "SELECT * FROM e MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts MEASURES A.id AS first_id \
+                "SELECT * FROM e MATCH_RECOGNIZE (PARTITION BY k ORDER BY ts MEASURES {measure} AS first_id \
                  ONE ROW PER MATCH AFTER MATCH SKIP PAST LAST ROW PATTERN ({pattern}) WITHIN INTERVAL '{within}' SECOND \
-                 DEFINE A AS A.v > 3, B AS B.v <= 3{})",
+                 DEFINE A AS A.v > 3, B AS B.v <= 3{ahead}{})",
                 if pattern.contains('C') { ", C AS C.v > 5" } else { "" }
             )
         },

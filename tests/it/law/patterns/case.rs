@@ -19,12 +19,15 @@ use super::super::case::cases;
 use super::super::exec::{Schedule, run};
 use super::matcher::{Match, Query, Skip, matches};
 use super::pattern::{Bound, Condition, NAMES, Pattern, Row, Value};
+use super::trend;
 
 /// A query and the rows of its table.
 #[derive(Clone)]
 struct Case {
     query: Query,
     all_rows: bool,
+    /// Whether measures look ahead.
+    ahead: bool,
     partitioned: bool,
     delay: i64,
     /// With their partitions.
@@ -69,7 +72,8 @@ impl Case {
             (key, Row { id, p, time: (clock - behind) / 500 * 500 })
         });
         let rows = rows.collect();
-        Self { query, all_rows: rng.random_bool(0.3), partitioned, delay, rows, seed }
+        let (all_rows, ahead) = (rng.random_bool(0.3), rng.random_bool(0.4));
+        Self { query, all_rows, ahead, partitioned, delay, rows, seed }
     }
 
     /// Many rows that differ little, so that searches go on for long and resemble each other.
@@ -90,7 +94,7 @@ impl Case {
         };
         let own = |op, n| Condition::Compare(Value::Own, op, Value::Constant(n));
         let less = |v, n| Value::Less(v, n);
-        let conditions = match rng.random_range(0..5) {
+        let conditions = match rng.random_range(0..6) {
             0 => vec![None, Some(own(">=", 3)), Some(own("<", 1)), Some(own(">", 1))],
             1 => vec![Some(own("<", 4)), Some(own(">=", 3)), Some(own("=", 0)), None],
             2 => {
@@ -99,9 +103,13 @@ impl Case {
                 vec![None, Some(above(2)), Some(below), Some(above(1))]
             }
             3 => {
-                let rising = Condition::Compare(Value::Own, ">=", Value::Before(1));
+                let rising = Condition::Compare(Value::Own, ">=", Value::Beside(-1));
                 let both = Condition::And(Box::new(own(">", 0)), Box::new(Condition::Not(Box::new(own("=", 4)))));
                 vec![None, Some(Condition::Or(Box::new(rising), Box::new(both))), Some(own("=", 0)), None]
+            }
+            4 => {
+                let falling = Condition::Compare(Value::Own, ">=", Value::Beside(rng.random_range(1..3)));
+                vec![None, Some(Condition::Or(Box::new(own(">", 2)), Box::new(falling))), Some(own("=", 0)), None]
             }
             _ => {
                 let sum = Condition::Compare(
@@ -129,21 +137,44 @@ impl Case {
             (key, Row { id, p: (!rng.random_bool(0.01)).then_some(p), time: clock / 500 * 500 })
         });
         let rows = rows.collect();
-        Self { query, all_rows: false, partitioned: true, delay: 1000, rows, seed }
+        Self { query, all_rows: false, ahead: rng.random_bool(0.2), partitioned: true, delay: 1000, rows, seed }
+    }
+
+    /// Many rows whose values have a course, with conditions that hold them against the first row.
+    fn trend(seed: u64) -> Self {
+        let mut case = Self::long(seed);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ (3 << 40));
+        if rng.random_bool(0.6) {
+            let many = Pattern::Repeat(Box::new(Pattern::Variable(1)), 0, None, true);
+            case.query.pattern = Pattern::Concat(vec![Pattern::Variable(0), many, Pattern::Variable(2)]);
+            case.query.flink = true;
+        }
+        let mut variables = Vec::new();
+        case.query.pattern.variables(&mut variables);
+        let known = trend::conditions(&mut rng).into_iter().enumerate();
+        case.query.conditions = known.map(|(v, c)| c.filter(|_| variables.contains(&v))).collect();
+        let values = trend::values(&mut rng, case.rows.len());
+        case.rows.iter_mut().zip(values).for_each(|((_, row), p)| row.p = p);
+        case
     }
 
     fn measures(&self) -> String {
         let mut variables = Vec::new();
         self.query.pattern.variables(&mut variables);
-        let mut all: Vec<String> = variables
-            .iter()
-            .map(|v| NAMES[*v])
-            .map(|v| {
-                format!("FIRST({v}.id) AS f{v}, LAST({v}.id) AS l{v}, SUM({v}.p) AS s{v}, LAST({v}.p + 1, 1) AS m{v}")
-            })
-            .collect();
+        let of = |v: &usize| {
+            let v = NAMES[*v];
+            format!(
+                "FIRST({v}.id) AS f{v}, LAST({v}.id) AS l{v}, SUM({v}.p) AS s{v}, MIN({v}.p) AS n{v}, \
+                     LAST({v}.p + 1, 1) AS m{v}"
+            )
+        };
+        let mut all = vec!["MATCH_ROWTIME() AS found".to_string()];
+        all.extend(variables.iter().map(of));
         all.push("COUNT(*) AS n, LAST(id) AS own, MATCH_NUMBER() AS number, CLASSIFIER() AS c".into());
-        all.push("FINAL LAST(id) AS e, COUNT(DISTINCT p) AS d, PREV(FIRST(id)) AS b".into());
+        all.push("FINAL LAST(id) AS e, COUNT(DISTINCT p) AS d, PREV(FIRST(id)) AS b, PREV(CLASSIFIER()) AS bc".into());
+        if self.ahead {
+            all.push("NEXT(id) AS a, NEXT(FIRST(id), 2) AS af, NEXT(FIRST(CLASSIFIER())) AS ac".into());
+        }
         all.join(", ")
     }
 
@@ -243,6 +274,7 @@ impl Case {
                 number_of(id(places.first().copied()));
                 number_of(id(places.last().copied()));
                 number_of(Value::Sum(Some(*v)).of(&bound));
+                number_of(Value::Least(*v).of(&bound));
                 number_of(Value::Last(*v, 1).of(&bound).map(|p| p + 1));
             }
             number_of(Some(seen as i64));
@@ -255,6 +287,14 @@ impl Case {
             values.push(Some(distinct.len().to_string()));
             let before = own.and_then(|_| one.start.checked_sub(1));
             values.push(id(before).map(|n| n.to_string()));
+            let classifier = |at: usize| bound.variables.get(at).map(|v| NAMES[*v].to_string());
+            values.push(seen.checked_sub(2).and_then(classifier));
+            if self.ahead {
+                let behind = |at: Option<usize>, by| bound.beside(at?, by).map(|row| row.id.to_string());
+                values.push(behind(own, 1));
+                values.push(behind(own.map(|_| one.start), 2));
+                values.push(classifier(1));
+            }
             if self.all_rows {
                 if !self.partitioned {
                     values.push(self.rows.iter().find(|(_, r)| r.id == rows[anchor].id).unwrap().0.map(String::from));
@@ -275,10 +315,13 @@ impl Case {
         ChangeBatch::append(RecordBatch::try_from_iter_with_nullable(all).unwrap())
     }
 
-    fn answer(&self, circuit: &Arc<Circuit>, schedule: &Schedule) -> Result<Vec<String>, String> {
+    /// What comes out, sorted, and when each was found.
+    fn answer(&self, circuit: &Arc<Circuit>, schedule: &Schedule) -> Result<Vec<(String, String)>, String> {
         let tables = HashMap::from([("t".to_string(), self.table())]);
         let observed = run(circuit, &tables, schedule).map_err(|e| e.to_string())?;
-        let mut lines: Vec<String> = observed.until(usize::MAX, 0).iter().flat_map(lines_of).collect();
+        let found = usize::from(self.partitioned) + usize::from(self.all_rows);
+        let batches = observed.until(usize::MAX, 0);
+        let mut lines: Vec<_> = batches.iter().flat_map(|batch| lines_of(batch, found)).collect();
         lines.sort();
         Ok(lines)
     }
@@ -291,12 +334,20 @@ impl Case {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed ^ 0x5eed);
         let mut schedules = vec![Schedule::at_once(&counts)];
         schedules.extend((0..4).map(|trial| Schedule::random(&counts, &mut rng, trial >= 1)));
+        let mut first: Option<Vec<(String, String)>> = None;
         for schedule in schedules {
             match (&expected, self.answer(&circuit, &schedule)) {
-                (Some(expected), Ok(ours)) if *expected == ours => {}
+                (Some(expected), Ok(ours)) if ours.iter().map(|(line, _)| line).eq(expected) => {
+                    let first = first.get_or_insert_with(|| ours.clone());
+                    if *first != ours {
+                        let others: Vec<_> = first.iter().zip(&ours).filter(|(a, b)| a != b).collect();
+                        return Some(format!("found at other times {others:#?}\nwith {schedule:?}"));
+                    }
+                }
                 // Where the search goes on at a row that is not there, the query fails.
                 (None, _) => {}
                 (Some(expected), Ok(ours)) => {
+                    let ours: Vec<String> = ours.into_iter().map(|(line, _)| line).collect();
                     let missing: Vec<_> = expected.iter().filter(|l| !ours.contains(l)).collect();
                     let surplus: Vec<_> = ours.iter().filter(|l| !expected.contains(l)).collect();
                     return Some(format!("missing {missing:#?}\nsurplus {surplus:#?}\nwith {schedule:?}"));
@@ -323,7 +374,8 @@ impl Case {
     }
 }
 
-fn lines_of(batch: &RecordBatch) -> Vec<String> {
+/// A batch's rows in words, and apart from them what one column holds.
+fn lines_of(batch: &RecordBatch, apart: usize) -> Vec<(String, String)> {
     use arrow::array::Array;
     use arrow::datatypes::DataType;
     use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -338,7 +390,11 @@ fn lines_of(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
     let formatters: Vec<ArrayFormatter<'_>> =
         columns.iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
-    let line = |row: usize| formatters.iter().map(|f| f.value(row).to_string()).collect::<Vec<_>>().join(" ");
+    let line = |row: usize| {
+        let mut values: Vec<String> = formatters.iter().map(|f| f.value(row).to_string()).collect();
+        let apart = values.remove(apart);
+        (values.join(" "), apart)
+    };
     (0..batch.num_rows()).map(line).collect()
 }
 
@@ -360,12 +416,12 @@ pub fn prove(name: &str, flink: bool) {
     assert!(all < 100 || (told > all / 2 && matched > all / 5), "{told} of {all} are told, {matched} have matches");
 }
 
-/// Proves the laws for random cases with many rows.
-pub fn prove_long(name: &str) {
+/// Proves the laws for random cases with many rows; `trends`: with values that have a course.
+pub fn prove_long(name: &str, trends: bool) {
     let first: u64 = std::env::var("MILLSTREAM_SEED").ok().and_then(|c| c.parse().ok()).unwrap_or(1);
     let mut told = 0;
     for seed in first..first + cases() {
-        let case = Case::long(seed);
+        let case = if trends { Case::trend(seed) } else { Case::long(seed) };
         if let Some(failure) = case.failure() {
             let (case, failure) = case.shrunk(failure);
             panic!("seed {seed} of '{name}'\n{}\n{:?}\n{failure}", case.sql(), case.rows);

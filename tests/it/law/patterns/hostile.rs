@@ -106,6 +106,13 @@ fn ways_without_bound_end_with_an_error() {
 }
 
 #[test]
+fn rows_far_ahead_are_waited_for() {
+    let query = "SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES LAST(p) AS p, NEXT(p, 4294967295) AS n
+        AFTER MATCH SKIP PAST LAST ROW PATTERN (A B{2}) DEFINE B AS NEXT(p, 4294967295) IS NULL AND NEXT(A.p, 3) = 1)";
+    assert_eq!(answer(query, 8).unwrap(), ["+I[0, null]", "+I[0, null]"]);
+}
+
+#[test]
 fn searches_that_come_to_nothing_do_not_begin_anew_for_ever() {
     // 60,000 searches of up to 60,000 rows each, if each went its own way to the end.
     for clauses in [

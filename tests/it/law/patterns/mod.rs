@@ -4,6 +4,7 @@ mod case;
 mod hostile;
 mod matcher;
 mod pattern;
+mod trend;
 
 pub use case::operators;
 
@@ -19,5 +20,10 @@ fn patterns_of_the_standard() {
 
 #[test]
 fn partitions_with_many_rows() {
-    case::prove_long("patterns-long");
+    case::prove_long("patterns-long", false);
+}
+
+#[test]
+fn partitions_with_rising_and_falling_values() {
+    case::prove_long("patterns-trends", true);
 }

@@ -136,8 +136,10 @@ pub enum Value {
     Last(usize, usize),
     /// `FIRST(v.p, n)`
     First(usize, usize),
-    /// `PREV(p, n)`
-    Before(usize),
+    /// `NEXT(p, n)`; `PREV` where it is negative
+    Beside(i64),
+    /// `NEXT(LAST(v.p, n), m)`, or of the first ones
+    BesideOf(usize, bool, usize, i64),
     Sum(Option<usize>),
     Count(usize),
     Average(usize),
@@ -174,26 +176,37 @@ impl Bound<'_> {
         self.variables.iter().enumerate().filter_map(of).collect()
     }
 
+    /// The row so many places behind one, in the match or not.
+    pub fn beside(&self, at: usize, shift: i64) -> Option<&Row> {
+        self.rows.get(at.checked_add_signed(shift as isize)?)
+    }
+
     fn values(&self, variable: Option<usize>) -> Vec<i64> {
         self.places(variable).into_iter().filter_map(|at| self.rows[at].p).collect()
     }
 }
 
+fn beside(row: &str, shift: i64) -> String {
+    format!("{}({row}, {})", if shift < 0 { "PREV" } else { "NEXT" }, shift.abs())
+}
+
 impl Value {
     pub fn random(rng: &mut Xoshiro256PlusPlus, variables: &[usize], own: usize) -> Self {
         let v = if rng.random_bool(0.5) { own } else { variables[rng.random_range(0..variables.len())] };
-        match rng.random_range(0..16) {
+        let shift = [-2, -1, 1, 1, 2][rng.random_range(0..5)];
+        match rng.random_range(0..17) {
             0..3 => Value::Constant(rng.random_range(0..6)),
             3 | 4 => Value::Own,
             5 | 6 => Value::Last(v, rng.random_range(0..3)),
             7 => Value::First(v, rng.random_range(0..2)),
-            8 => Value::Before(rng.random_range(1..3)),
+            8 => Value::Beside(shift),
             9 => Value::Sum(rng.random_bool(0.7).then_some(v)),
             10 => Value::Count(v),
             11 => Value::Average(v),
             12 => Value::Least(v),
             13 => Value::Less(v, rng.random_range(0..3)),
-            14 => Value::Plus(Box::new(Self::random(rng, variables, own)), Box::new(Value::Last(v, 0))),
+            14 if rng.random_bool(0.5) => Value::BesideOf(v, rng.random_bool(0.5), rng.random_range(0..2), shift),
+            14 | 15 => Value::Plus(Box::new(Self::random(rng, variables, own)), Box::new(Value::Last(v, 0))),
             _ if rng.random_bool(0.5) => Value::Absolute(Box::new(Value::Last(v, 1))),
             _ => Value::Distinct(v),
         }
@@ -208,7 +221,10 @@ impl Value {
             Value::Last(v, n) => format!("LAST({}.p, {n})", name(v)),
             Value::First(v, 0) => format!("FIRST({}.p)", name(v)),
             Value::First(v, n) => format!("FIRST({}.p, {n})", name(v)),
-            Value::Before(n) => format!("PREV(p, {n})"),
+            Value::Beside(shift) => beside("p", *shift),
+            Value::BesideOf(v, first, n, shift) => {
+                beside(&format!("{}({}.p, {n})", if *first { "FIRST" } else { "LAST" }, name(v)), *shift)
+            }
             Value::Sum(None) => "SUM(p)".into(),
             Value::Sum(Some(v)) => format!("SUM({}.p)", name(v)),
             Value::Count(v) => format!("COUNT({}.p)", name(v)),
@@ -233,9 +249,13 @@ impl Value {
             Value::Own => last(None, 0),
             Value::Last(v, n) => last(Some(*v), *n),
             Value::First(v, n) => nth(bound.places(Some(*v)), *n),
-            Value::Before(n) => {
-                let at = bound.places(None).last().copied()?;
-                bound.rows[at.checked_sub(*n)?].p
+            Value::Beside(shift) => bound.beside(bound.places(None).last().copied()?, *shift)?.p,
+            Value::BesideOf(v, first, n, shift) => {
+                let mut places = bound.places(Some(*v));
+                if !first {
+                    places.reverse();
+                }
+                bound.beside(*places.get(*n)?, *shift)?.p
             }
             Value::Sum(v) => bound.values(*v).into_iter().reduce(|a, b| a + b),
             Value::Count(v) => Some(bound.values(Some(*v)).len() as i64),
