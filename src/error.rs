@@ -55,6 +55,14 @@ pub enum Error {
         /// Which state, and what would bound it.
         message: String,
     },
+    /// A checkpoint cannot be restored or written: it is damaged, of a later version, or another run's.
+    #[error("checkpoint {place}: {reason}")]
+    Checkpoint {
+        /// The checkpoint or the file of it.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A rule of our own was broken: a bug.
     #[error("internal error (please report it): {0}")]
     Internal(String),

@@ -7,4 +7,4 @@ chmod 755 "$scratch"
 trap 'tests/setup.sh "$scratch/postgres" stop; rm -rf "$scratch"' EXIT
 MILLSTREAM_TEST_POSTGRES=$(tests/setup.sh "$scratch/postgres")
 export MILLSTREAM_TEST_POSTGRES
-cargo test --features jdbc "$@"
+cargo test --features full "$@"

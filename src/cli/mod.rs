@@ -1,6 +1,7 @@
-//! The command line: `run`, `check`, `explain`, `test`.
+//! The command line: `run`, `check`, `explain`, `test`, `state`, `savepoint`.
 
 mod run;
+mod state;
 mod table;
 mod test;
 
@@ -43,6 +44,10 @@ enum Command {
     },
     /// Runs test scripts, and tells which expectations do not hold.
     Test(test::Test),
+    /// Shows what a checkpoint holds: where sources stood, and the operators' state.
+    State(state::State),
+    /// Has a running job take a checkpoint now, and perhaps a copy of it; prints where it is.
+    Savepoint(state::Savepoint),
 }
 
 /// A script and the settings that it starts with.
@@ -76,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Check { script } => check(&script).map(|()| true),
         Command::Explain { script } => explain(&script).map(|()| true),
         Command::Test(test) => test.run(),
+        Command::State(state) => state.run().map(|()| true),
+        Command::Savepoint(savepoint) => savepoint.run().map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -58,6 +58,7 @@ fn print(text: &str) -> Result<()> {
 
 /// Waits for a job without results, showing how it goes.
 async fn finish(job: &Job, interrupts: &mut Interrupts, shows_progress: bool) -> Result<()> {
+    tell_resumed(job).await?;
     let mut line = ProgressLine::new(shows_progress);
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     let end = loop {
@@ -79,6 +80,7 @@ async fn show(
     interrupts: &mut Interrupts,
     shows_progress: bool,
 ) -> Result<()> {
+    tell_resumed(job).await?;
     let mut line = ProgressLine::new(shows_progress && !std::io::stdout().is_terminal());
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     let mut view = View::new(mode, &results);
@@ -98,6 +100,15 @@ async fn show(
     settle(end, job)
 }
 
+/// Says what becomes of the state of an earlier run.
+async fn tell_resumed(job: &Job) -> Result<()> {
+    let Some(resumed) = job.resumed().await? else { return Ok(()) };
+    let what = if resumed.ended { "the job came to its end at" } else { "goes on from" };
+    note([format!("{what} checkpoint {}", resumed.checkpoint)]);
+    note(resumed.report);
+    Ok(())
+}
+
 fn settle(end: Result<JobEnd>, job: &Job) -> Result<()> {
     let metrics = job.metrics();
     let late: u64 = metrics.operators.iter().map(|o| o.stats.late_rows).sum();
@@ -110,24 +121,33 @@ fn settle(end: Result<JobEnd>, job: &Job) -> Result<()> {
     }
     match end? {
         JobEnd::Finished => Ok(()),
+        JobEnd::Suspended => {
+            note(["suspended; started again, the script goes on from here".to_string()]);
+            Ok(())
+        }
         JobEnd::Cancelled => Err(Error::Execution("cancelled".into())),
     }
 }
 
-/// SIGINT: the first drains the job that runs, the second cancels it. The script ends with that job.
+/// SIGINT and SIGTERM: the first drains the job that runs, or if it takes checkpoints suspends it; the second cancels it. The script
+/// ends with that job.
 struct Interrupts {
     signals: Signals,
     heard: u32,
 }
 
 #[cfg(unix)]
-type Signals = tokio::signal::unix::Signal;
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
 #[cfg(windows)]
 type Signals = tokio::signal::windows::CtrlC;
 
 #[cfg(unix)]
 fn signals() -> std::io::Result<Signals> {
-    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+    use tokio::signal::unix::{SignalKind, signal};
+    Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
 }
 
 #[cfg(windows)]
@@ -135,10 +155,20 @@ fn signals() -> std::io::Result<Signals> {
     tokio::signal::windows::ctrl_c()
 }
 
+#[cfg(unix)]
+impl Signals {
+    async fn recv(&mut self) -> Option<()> {
+        tokio::select! {
+            signal = self.interrupt.recv() => signal,
+            signal = self.terminate.recv() => signal,
+        }
+    }
+}
+
 impl Interrupts {
     /// Takes the signal from now on. To be called within a runtime.
     fn listen() -> Result<Self> {
-        Ok(Self { signals: signals().map_err(|e| Error::io("listening for SIGINT", e))?, heard: 0 })
+        Ok(Self { signals: signals().map_err(|e| Error::io("listening for signals", e))?, heard: 0 })
     }
 
     async fn next(&mut self) {
@@ -151,6 +181,7 @@ impl Interrupts {
     fn stop(&mut self, job: &Job) {
         self.heard += 1;
         match self.heard {
+            1 if job.takes_checkpoints() => job.suspend(),
             1 => job.stop(),
             _ => job.cancel(),
         }

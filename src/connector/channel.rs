@@ -14,11 +14,11 @@ use std::task::{Context, Poll};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     Connector, FromPartition, OptionKind, OptionSpec, Options, Sink, SinkChangelog, Source, SourceBatch,
-    SourceChangelog, TableDescriptor,
+    SourceChangelog, SplitPosition, TableDescriptor,
 };
 use crate::change::{ChangeBatch, RowKind};
 use crate::table::project;
@@ -37,11 +37,20 @@ pub struct Channels {
     ends: Arc<Mutex<Ends>>,
 }
 
+/// The job's end of an input.
+#[derive(Debug)]
+struct Pushed {
+    queue: mpsc::Receiver<ChangeBatch>,
+    /// How many rows came of it, over all runs of the job.
+    rows: u64,
+    resumed: watch::Sender<Option<u64>>,
+}
+
 /// The ends that nobody has taken yet.
 #[derive(Debug, Default)]
 struct Ends {
     /// A queue for each partition.
-    pushed: HashMap<String, Vec<mpsc::Receiver<ChangeBatch>>>,
+    pushed: HashMap<String, Vec<Pushed>>,
     changes: HashMap<String, mpsc::Sender<ChangeBatch>>,
 }
 
@@ -51,6 +60,7 @@ pub struct Input {
     schema: SchemaRef,
     changelog: SourceChangelog,
     queue: mpsc::Sender<ChangeBatch>,
+    resumed: watch::Receiver<Option<u64>>,
 }
 
 /// Takes the changes that are written to a table.
@@ -63,6 +73,18 @@ impl Input {
     /// The columns that a batch must have, in order.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// From which row on the job wants to be given rows: how many of this input, counted over all runs of the job, the checkpoint
+    /// holds that it goes on from; 0 without one. Waits until the job has been started. Whoever pushes on from there loses
+    /// nothing and repeats nothing.
+    ///
+    /// # Errors
+    /// When the job has ended before.
+    pub async fn resumed_at(&self) -> Result<u64> {
+        let mut resumed = self.resumed.clone();
+        let rows = resumed.wait_for(Option::is_some).await.map_err(|_| Self::ended())?;
+        Ok(rows.unwrap_or(0))
     }
 
     /// Hands new rows over; waits while the job is behind.
@@ -176,7 +198,9 @@ impl Channels {
         let (inputs, pushed) = (0..partitions.max(1))
             .map(|_| {
                 let (queue, pushed) = mpsc::channel(QUEUED_PUSHES);
-                (Input { schema: Arc::clone(&table.schema), changelog, queue }, pushed)
+                let (told, resumed) = watch::channel(None);
+                let input = Input { schema: Arc::clone(&table.schema), changelog, queue, resumed };
+                (input, Pushed { queue: pushed, rows: 0, resumed: told })
             })
             .unzip();
         self.lock().pushed.insert(table.name.clone(), pushed);
@@ -249,7 +273,7 @@ fn missing(table: &str, what: &str, how: &str) -> Error {
 }
 
 struct ChannelSource {
-    pushed: Vec<mpsc::Receiver<ChangeBatch>>,
+    pushed: Vec<Pushed>,
     /// By partition: whether its end has not been told of.
     open: Vec<bool>,
     last: FromPartition,
@@ -257,13 +281,24 @@ struct ChannelSource {
 }
 
 impl ChannelSource {
+    /// Says, once, from which row on rows are wanted.
+    fn tell_where(&self) {
+        for pushed in &self.pushed {
+            pushed.resumed.send_if_modified(|told| {
+                let first = told.is_none();
+                *told = told.or(Some(pushed.rows));
+                first
+            });
+        }
+    }
+
     /// What a partition has: a batch, or its end. The partitions take turns.
     fn poll_pushed(&mut self, context: &mut Context<'_>) -> Poll<(usize, Option<ChangeBatch>)> {
         let partitions = self.pushed.len();
         for turn in 1..=partitions {
             let partition = (self.last.partition + turn) % partitions;
             if self.open[partition]
-                && let Poll::Ready(pushed) = self.pushed[partition].poll_recv(context)
+                && let Poll::Ready(pushed) = self.pushed[partition].queue.poll_recv(context)
             {
                 return Poll::Ready((partition, pushed));
             }
@@ -275,6 +310,7 @@ impl ChannelSource {
 #[async_trait]
 impl Source for ChannelSource {
     async fn next(&mut self) -> Result<Option<SourceBatch>> {
+        self.tell_where();
         let (partition, pushed) = std::future::poll_fn(|context| self.poll_pushed(context)).await;
         self.last = FromPartition { partition, ended: pushed.is_none() };
         let changes = match pushed {
@@ -290,8 +326,24 @@ impl Source for ChannelSource {
                 }));
             }
         };
+        self.pushed[partition].rows += changes.num_rows() as u64;
         let rows = project(&changes.rows, &self.projection)?;
         Ok(Some(SourceBatch { changes: changes.with_rows(rows), bytes: 0 }))
+    }
+
+    fn position(&self) -> Option<SplitPosition> {
+        let partition = self.last.partition;
+        Some(SplitPosition { split: partition.to_string(), offset: self.pushed[partition].rows.to_string() })
+    }
+
+    /// The rows come again from whoever pushes them: [`Input::resumed_at`] says from which on.
+    async fn seek(&mut self, positions: Vec<SplitPosition>) -> Result<()> {
+        for position in positions {
+            let partition = position.split.parse().ok().and_then(|i: usize| self.pushed.get_mut(i));
+            let missing = || Error::Option(format!("the table has no partition {}, and had one", position.split));
+            partition.ok_or_else(missing)?.rows = position.number()?;
+        }
+        Ok(())
     }
 
     fn is_passive(&self) -> bool {

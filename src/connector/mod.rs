@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::change::{ChangeBatch, Clock};
@@ -58,6 +59,57 @@ pub struct SourceProgress {
     pub skipped_records: u64,
 }
 
+/// A place in a source from which it can be read again: of one split (a file, a partition of a topic), how far it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitPosition {
+    /// Names the split; unique within the source, and the same in every run.
+    pub split: String,
+    /// Where to go on, in the source's own terms: a number, or JSON.
+    pub offset: String,
+}
+
+impl SplitPosition {
+    /// For a source of one split: how many rows or events were given.
+    pub fn count(number: u64) -> Self {
+        Self { split: "0".into(), offset: number.to_string() }
+    }
+
+    /// The offset as a number.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn number(&self) -> Result<u64> {
+        let wrong = |_| crate::Error::Option(format!("split '{}': '{}' is no position", self.split, self.offset));
+        self.offset.parse().map_err(wrong)
+    }
+}
+
+/// Hears of checkpoints that have become durable, for sources that tell others how far they are.
+pub trait PositionListener: Send + Sync {
+    /// What has been read before these positions will not be asked for again.
+    fn on_durable(&self, positions: &[SplitPosition]);
+}
+
+/// What a sink wrote since the last checkpoint, made durable but not yet visible.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// What committing it takes, in the sink's own terms, for example JSON. It stands in the checkpoint.
+    pub note: String,
+    /// Rows that have to be written again should it turn out, after a failure, that the commit did not happen. They stand in
+    /// the checkpoint, too.
+    pub rows: Vec<ChangeBatch>,
+}
+
+/// What a sink is to know when its job takes checkpoints.
+#[derive(Debug, Clone, Default)]
+pub struct SinkRecovery {
+    /// Names the job and the sink, the same in every run; letters, digits, `-` and `_`.
+    pub id: String,
+    /// What was prepared for the checkpoint that the job goes on from, in the order of the checkpoints: some of it, or all, may
+    /// have been committed already.
+    pub prepared: Vec<Prepared>,
+}
+
 /// Reads a table.
 #[async_trait]
 pub trait Source: Send {
@@ -91,6 +143,27 @@ pub trait Source: Send {
     fn progress(&self) -> SourceProgress {
         SourceProgress::default()
     }
+
+    /// Where to go on behind the last batch, for the split that it came from; `None` for a source that cannot be read again.
+    /// Asked after each batch; a batch holds rows of one split only. The rows behind a position are the same, in the same order,
+    /// whenever they are read, though perhaps in other batches.
+    fn position(&self) -> Option<SplitPosition> {
+        None
+    }
+
+    /// Goes on from these positions; what is not among them is read from its beginning. Called before the first batch.
+    ///
+    /// # Errors
+    /// When it cannot be read again from there.
+    async fn seek(&mut self, positions: Vec<SplitPosition>) -> Result<()> {
+        let _ = positions;
+        Err(crate::Error::Option("the source cannot be read again from a checkpoint".into()))
+    }
+
+    /// Who is to hear of checkpoints that have become durable. Asked once, before the first batch.
+    fn listener(&self) -> Option<Arc<dyn PositionListener>> {
+        None
+    }
 }
 
 /// Writes a table.
@@ -116,7 +189,41 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// The input has ended or the job was stopped gracefully: everything becomes visible. Not called after a failure.
+    /// The job takes checkpoints: from now on nothing is to become visible but by [`Sink::commit`], if the sink can have it so.
+    /// What `recovery` names and is not committed yet is committed; all else that an earlier run of the job left uncommitted is
+    /// dropped, and a run that should still be alive is fenced off. Called before anything is written; not called without
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    async fn recover(&mut self, recovery: SinkRecovery) -> Result<()> {
+        let _ = recovery;
+        Ok(())
+    }
+
+    /// Makes durable, but not visible, what was written since the last time; `checkpoint` is the checkpoint's number. `None`
+    /// where there is nothing to commit, as for a sink that shows what it writes at once: that has to be out then.
+    /// What is written afterwards belongs to the next checkpoint.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    async fn prepare(&mut self, checkpoint: u64) -> Result<Option<Prepared>> {
+        let _ = checkpoint;
+        self.flush().await.map(|()| None)
+    }
+
+    /// Makes visible what was prepared: the checkpoint is durable. Called once for each, in order, unless the job fails; after a
+    /// failure [`Sink::recover`] gets it again.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    async fn commit(&mut self, prepared: Prepared) -> Result<()> {
+        let _ = prepared;
+        Ok(())
+    }
+
+    /// The input has ended or the job was stopped gracefully: everything becomes visible. Not called after a failure. With
+    /// checkpoints, all that was written has been prepared and committed before.
     ///
     /// # Errors
     /// As [`Sink::write`].

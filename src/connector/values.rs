@@ -6,7 +6,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use super::{Connector, OptionSpec, Options, Sink, Source, SourceBatch, SourceProgress, TableDescriptor};
+use super::{
+    Connector, OptionSpec, Options, Sink, Source, SourceBatch, SourceProgress, SplitPosition, TableDescriptor,
+};
 use crate::change::ChangeBatch;
 use crate::table::project;
 use crate::{Error, Result};
@@ -67,6 +69,17 @@ impl Source for ValuesSource {
 
     fn is_passive(&self) -> bool {
         true
+    }
+
+    fn position(&self) -> Option<SplitPosition> {
+        Some(SplitPosition::count(self.next as u64))
+    }
+
+    async fn seek(&mut self, positions: Vec<SplitPosition>) -> Result<()> {
+        for position in positions {
+            self.next = usize::try_from(position.number()?).unwrap_or(usize::MAX);
+        }
+        Ok(())
     }
 
     fn progress(&self) -> SourceProgress {

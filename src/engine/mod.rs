@@ -5,6 +5,7 @@ mod script;
 use std::sync::Arc;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
 pub use self::script::{Prepared, Progress};
@@ -16,8 +17,10 @@ pub use crate::connector::provider::ProviderTable;
 pub use crate::connector::text::lines;
 use crate::connector::{Connector, Connectors, builtin};
 use crate::plan::{ColumnOrigin, StreamTable, explain};
+use crate::runtime::CheckpointOptions;
+use crate::runtime::circuit::SinkSpec;
 use crate::runtime::{Circuit, JobOptions, start};
-pub use crate::runtime::{Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, SourceMetrics};
+pub use crate::runtime::{Durable, Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, Resumed, SourceMetrics};
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
 use crate::sql::{Outcome, Session};
@@ -48,6 +51,7 @@ pub struct Engine {
     session: Session,
     channels: Channels,
     clock: Arc<dyn Clock>,
+    checkpoint_store: Option<Arc<dyn ObjectStore>>,
     tasks: Tasks,
 }
 
@@ -113,7 +117,7 @@ impl Engine {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut connectors: Connectors = builtin(Arc::clone(&clock));
         connectors.register(Arc::new(channels.clone()));
-        Ok(Self { session: Session::new(connectors), channels, clock, tasks })
+        Ok(Self { session: Session::new(connectors), channels, clock, checkpoint_store: None, tasks })
     }
 
     /// Adds a connector of the embedder's, or puts it in the place of a built-in one.
@@ -158,6 +162,11 @@ impl Engine {
         self.clock = clock;
     }
 
+    /// Keeps checkpoints in a store of the embedder's, for all jobs started from now on: `execution.checkpointing.dir` is a path in it.
+    pub fn set_checkpoint_store(&mut self, store: Arc<dyn ObjectStore>) {
+        self.checkpoint_store = Some(store);
+    }
+
     /// Sets a setting, as `SET` does. Gives a note where it will have no effect.
     ///
     /// # Errors
@@ -195,7 +204,7 @@ impl Engine {
             outcome => {
                 let circuit = self.session.compile(outcome.queries()?, statement)?;
                 circuit.warnings.iter().for_each(|w| log::warn!("{w}"));
-                let (job, mut results) = self.start(circuit)?;
+                let (job, mut results) = self.start(circuit, &statement.text)?;
                 Ok(Answer::Started(job, results.pop()))
             }
         }
@@ -252,13 +261,23 @@ impl Engine {
         }
     }
 
-    fn start(&self, circuit: Circuit) -> Result<(Job, Vec<Results>)> {
+    /// `script` are the statements that the circuit was made of.
+    fn start(&self, circuit: Circuit, script: &str) -> Result<(Job, Vec<Results>)> {
         let settings = self.session.settings();
+        let sinks = circuit.sinks.iter().filter_map(|sink| match sink {
+            SinkSpec::Table { table, .. } => Some(table.name.as_str()),
+            SinkSpec::Result => None,
+        });
+        let checkpoints = CheckpointOptions {
+            store: self.checkpoint_store.clone(),
+            ..settings.checkpoints(&sinks.collect::<Vec<_>>(), script)
+        };
         let options = JobOptions {
             workers: settings.parallelism().unwrap_or(1),
             idle_timeout: settings.idle_timeout(),
             step_rows: settings.step_rows().unwrap_or(JobOptions::default().step_rows),
             clock: Arc::clone(&self.clock),
+            checkpoints,
             keep: match &self.tasks {
                 Tasks::Own(own) => Some(Arc::clone(own) as _),
                 Tasks::Callers(_) => None,

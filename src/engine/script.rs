@@ -2,6 +2,7 @@
 
 use super::{Answer, Engine, Job};
 use crate::plan::{Query, explain};
+use crate::runtime::checkpoint::{Checkpoint, Restored};
 use crate::sql::Outcome;
 use crate::sql::ast::Located;
 use crate::sql::parse::parse_script;
@@ -43,7 +44,7 @@ impl Engine {
         }
         let Some(last) = prepared.last else { return Ok(None) };
         let circuit = self.session.compile(prepared.inserts, &last)?;
-        Ok(Some(self.start(circuit)?.0))
+        Ok(Some(self.start(circuit, script)?.0))
     }
 
     fn run_statement(
@@ -72,11 +73,29 @@ impl Engine {
             Outcome::Query(query) => {
                 let circuit = self.session.compile(Outcome::Query(query).queries()?, &statement)?;
                 heed(self, Progress::Done(circuit.warnings.clone()))?;
-                let (job, mut results) = self.start(circuit)?;
+                let (job, mut results) = self.start(circuit, &statement.text)?;
                 let results = results.pop().ok_or_else(|| Error::internal("a query without results"))?;
                 heed(self, Progress::Query(Box::new(job), results))
             }
         }
+    }
+
+    /// What would become of the state of a checkpoint if the script's job went on from it: what is kept, starts empty, or is
+    /// dropped, in sentences. Nothing runs.
+    ///
+    /// # Errors
+    /// The script's first error, with its place; and what would keep the job from going on.
+    pub fn compare(&mut self, script: &str, checkpoint: &Checkpoint) -> Result<Vec<String>> {
+        let mut prepared = Prepared { inserts: Vec::new(), last: None };
+        for statement in parse_script(script)? {
+            if let Outcome::Insert(inserts) = self.session.execute(&statement)? {
+                prepared.inserts.extend(Outcome::Insert(inserts).queries()?);
+                prepared.last = Some(statement);
+            }
+        }
+        let last = prepared.last.ok_or_else(|| Error::Option("the script has no INSERT".into()))?;
+        let circuit = self.session.compile(prepared.inserts, &last)?;
+        Ok(Restored::new(&circuit, checkpoint)?.report)
     }
 
     /// Checks a script without running anything: declarations take effect in this engine, queries and inserts are planned.

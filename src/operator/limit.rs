@@ -45,7 +45,7 @@ impl Operator for Counted {
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let seen: ArrayRef = Arc::new(UInt64Array::from(vec![self.seen]));
         let rows = vec![RecordBatch::try_from_iter([("seen", seen)])?];
-        Ok(vec![StateTable { name: "seen", placement: Placement::First, rows }])
+        Ok(vec![StateTable { name: "seen".into(), placement: Placement::First, rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

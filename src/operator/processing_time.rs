@@ -92,7 +92,7 @@ impl Operator for Timed {
         let mut tables = self.windows.snapshot()?;
         let reached: ArrayRef = Arc::new(Int64Array::from(vec![self.reached]));
         let rows = vec![RecordBatch::try_from_iter([("time", reached)])?];
-        tables.push(StateTable { name: REACHED, placement: Placement::All, rows });
+        tables.push(StateTable { name: REACHED.into(), placement: Placement::All, rows });
         Ok(tables)
     }
 

@@ -57,7 +57,7 @@ impl Reached {
     pub fn freeze(&self) -> Result<StateTable> {
         let marks: ArrayRef = Arc::new(Int64Array::from(self.inputs.to_vec()));
         let rows = vec![RecordBatch::try_from_iter([("watermark", marks)])?];
-        Ok(StateTable { name: REACHED, placement: Placement::All, rows })
+        Ok(StateTable { name: REACHED.into(), placement: Placement::All, rows })
     }
 
     /// Takes over what [`Reached::freeze`] gave on any worker: all saw the same.

@@ -132,7 +132,7 @@ impl Operator for SetOperation {
         let given = UInt64Array::from_iter_values(live.iter().map(|row| self.given[*row as usize]));
         add("__given", DataType::UInt64, Arc::new(given));
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-        Ok(vec![StateTable { name: "rows", placement: Placement::Key((0..width).collect()), rows: vec![rows] }])
+        Ok(vec![StateTable { name: "rows".into(), placement: Placement::Key((0..width).collect()), rows: vec![rows] }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

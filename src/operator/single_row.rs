@@ -35,7 +35,7 @@ impl Operator for SingleRow {
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let rows: ArrayRef = Arc::new(Int64Array::from(vec![self.rows]));
         let rows = RecordBatch::try_from_iter([("rows", rows)])?;
-        Ok(vec![StateTable { name: "rows", placement: Placement::First, rows: vec![rows] }])
+        Ok(vec![StateTable { name: "rows".into(), placement: Placement::First, rows: vec![rows] }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -198,9 +198,9 @@ impl Operator for InTime {
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let marks: ArrayRef = Arc::new(Int64Array::from(vec![self.reached, self.fired]));
         Ok(vec![
-            StateTable { name: "rows", placement: Placement::First, rows: self.rows.freeze()? },
+            StateTable { name: "rows".into(), placement: Placement::First, rows: self.rows.freeze()? },
             StateTable {
-                name: "fired",
+                name: "fired".into(),
                 placement: Placement::First,
                 rows: vec![RecordBatch::try_from_iter([("marks", marks)])?],
             },
@@ -267,7 +267,7 @@ impl Operator for AtEnd {
             let weight: ArrayRef = Arc::new(UInt32Array::from(own.to_vec()));
             rows.push(with_columns(chunk, [(WEIGHT, weight)])?);
         }
-        Ok(vec![StateTable { name: "rows", placement: Placement::First, rows }])
+        Ok(vec![StateTable { name: "rows".into(), placement: Placement::First, rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -57,7 +57,7 @@ impl Operator for UnionAll {
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let marks: ArrayRef = Arc::new(Int64Array::from(self.inputs.clone()));
         let rows = vec![RecordBatch::try_from_iter([("watermark", marks)])?];
-        Ok(vec![StateTable { name: "inputs", placement: Placement::All, rows }])
+        Ok(vec![StateTable { name: "inputs".into(), placement: Placement::All, rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -1,20 +1,25 @@
 //! The driver: steps a circuit when there is data, in a thread of its own.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
 use super::lookup::{LookupEdge, LookupInput};
 use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
 use super::partitions::Partitions;
-use super::port::{Arrival, Port, Told};
+use super::port::{Arrival, Port, Resume, Told};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
 use crate::change::{ChangeBatch, Clock, Sleeper};
-use crate::connector::{SourceBatch, SourceProgress};
+use crate::connector::{SinkRecovery, SourceBatch};
 use crate::{Error, Result};
 
 /// How long a driver sleeps at most when there is nothing to do.
@@ -29,28 +34,47 @@ pub enum JobEnd {
     Finished,
     /// The job was cancelled: what was under way is lost.
     Cancelled,
+    /// The job was suspended: started again, it goes on from its last checkpoint.
+    Suspended,
 }
 
 /// Tells a driver to stop, from any thread.
 #[derive(Debug, Default)]
-pub(super) struct Control(AtomicU8);
+pub(super) struct Control {
+    order: AtomicU8,
+    requests: Mutex<Vec<Request>>,
+}
 
 const RUN: u8 = 0;
 const DRAIN: u8 = 1;
-const CANCEL: u8 = 2;
+const SUSPEND: u8 = 2;
+const CANCEL: u8 = 3;
 
 impl Control {
     pub fn drain(&self) {
         // A cancelled job stays cancelled.
-        let _ = self.0.compare_exchange(RUN, DRAIN, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.order.compare_exchange(RUN, DRAIN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub fn suspend(&self) {
+        let _ = self.order.compare_exchange(RUN, SUSPEND, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub fn cancel(&self) {
-        self.0.store(CANCEL, Ordering::Release);
+        self.order.store(CANCEL, Ordering::Release);
+    }
+
+    /// Asks for a checkpoint.
+    pub fn request(&self, request: Request) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    }
+
+    fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        self.order.load(Ordering::Acquire)
     }
 }
 
@@ -91,6 +115,20 @@ pub(super) struct Driver {
     pub last_rows: Vec<i64>,
     /// How the partitions of sources stand.
     pub partitions: Partitions,
+    pub coordinator: Coordinator,
+    /// Ends the search for orders from other processes with the driver.
+    pub orders: Option<AbortOnDrop>,
+    /// Where it tells from which checkpoint it goes on, or that there is none.
+    pub resumed: watch::Sender<Option<Option<Resumed>>>,
+}
+
+/// A task that ends with its owner.
+pub(super) struct AbortOnDrop(pub JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What the sources and look-ups had ready.
@@ -113,6 +151,10 @@ impl Driver {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut states = vec![SourceState::Active; self.ports.len()];
         let mut since_report = Stopwatch::start();
+        if self.resume(&mut states)? {
+            self.outlets.iter_mut().try_for_each(Outlet::close)?;
+            return Ok(JobEnd::Finished);
+        }
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
         self.partitions = Partitions::new(self.ports.iter().map(|p| p.partitions), self.clock.now_millis());
         // Known to the clock as long as the job runs.
@@ -121,8 +163,14 @@ impl Driver {
         let mut drained = false;
         loop {
             let now = self.clock.now_millis();
+            self.take_checkpoint(&states, now)?;
             let taken = match self.control.get() {
                 CANCEL => return Ok(JobEnd::Cancelled),
+                SUSPEND => {
+                    self.last_checkpoint(Reason::Suspend, &states)?;
+                    self.outlets.iter_mut().try_for_each(Outlet::close)?;
+                    return Ok(JobEnd::Suspended);
+                }
                 DRAIN if !drained && self.lookups.iter().all(LookupEdge::is_open) => {
                     drained = true;
                     self.drain(&mut states)?
@@ -145,8 +193,118 @@ impl Driver {
             }
         }
         self.executor.report()?;
+        self.last_checkpoint(Reason::End, &states)?;
         self.outlets.iter_mut().try_for_each(Outlet::close)?;
         Ok(JobEnd::Finished)
+    }
+
+    /// Goes on from the job's last checkpoint, where there is one; true when the job had come to its end there.
+    fn resume(&mut self, states: &mut [SourceState]) -> Result<bool> {
+        let checkpoint = self.coordinator.open(self.clock.now_millis())?;
+        let circuit = Arc::clone(self.executor.circuit());
+        let mut recoveries = vec![SinkRecovery::default(); self.outlets.len()];
+        let mut resumes = vec![Resume::default(); self.ports.len()];
+        let mut ended = false;
+        if let Some(checkpoint) = &checkpoint {
+            ended = has_ended(checkpoint);
+            // What stands in a file from outside may trip code that trusts its own state.
+            let restored = catch_unwind(AssertUnwindSafe(|| {
+                let restored = Restored::new(&circuit, checkpoint)?;
+                self.executor.restore(restored.snapshot.clone()).map(|()| restored)
+            }));
+            let restored = restored.unwrap_or_else(|panic| Err(Error::panic("restoring", panic.as_ref())));
+            let restored = restored.map_err(|e| checkpoint.unusable(e))?;
+            let Restored { report, .. } = &restored;
+            let told = Resumed { checkpoint: checkpoint.manifest.id, ended, report: report.clone() };
+            log::info!("job '{}' goes on from checkpoint {}", checkpoint.manifest.job, told.checkpoint);
+            report.iter().for_each(|line| log::info!("{line}"));
+            self.resumed.send_replace(Some(Some(told)));
+            for (resume, (positions, ended)) in resumes.iter_mut().zip(restored.positions.iter().zip(&restored.ended)) {
+                *resume = Resume { seek: positions.seek(), skip: positions.skip(), ended: *ended };
+            }
+            for (state, ended) in states.iter_mut().zip(&restored.ended) {
+                *state = if *ended { SourceState::Ended } else { SourceState::Active };
+            }
+            self.coordinator.positions = restored.positions;
+            recoveries = restored.recoveries;
+        }
+        self.resumed.send_if_modified(|told| told.is_none().then(|| *told = Some(None)).is_some());
+        if self.coordinator.is_on() {
+            for (sink, (outlet, mut recovery)) in self.outlets.iter_mut().zip(recoveries).enumerate() {
+                recovery.id = self.coordinator.sink_name(sink);
+                outlet.recover(recovery)?;
+            }
+        } else if recoveries.iter().any(|r| !r.prepared.is_empty()) {
+            let message = "the checkpoint holds output that is still to be committed: set execution.checkpointing.dir";
+            return Err(Error::Option(message.into()));
+        }
+        if let (Some(store), false) = (self.coordinator.store(), ended) {
+            let (control, driver) = (Arc::clone(&self.control), std::thread::current());
+            let hand_over = Arc::new(move |request| {
+                control.request(request);
+                driver.unpark();
+            });
+            self.orders = Some(AbortOnDrop(self.coordinator.spawn(heed(store.clone(), hand_over))));
+        }
+        if !ended {
+            self.ports.iter_mut().zip(resumes).try_for_each(|(port, resume)| port.begin(resume))?;
+            self.coordinator.listeners = self.ports.iter().map(|p| p.listener.clone()).collect();
+        }
+        Ok(ended)
+    }
+
+    /// Sees to the checkpoint that is under way, and begins one that is due.
+    fn take_checkpoint(&mut self, states: &[SourceState], now: i64) -> Result<()> {
+        self.coordinator.request(self.control.take_requests());
+        if let Some(durable) = self.coordinator.poll(now).or_else(|e| self.cause(e))? {
+            self.commit(durable)?;
+        }
+        match self.coordinator.due(now) {
+            Some(reason) => self.begin_checkpoint(reason, states, now),
+            None => Ok(()),
+        }
+    }
+
+    /// The checkpoint behind everything, durable and committed.
+    fn last_checkpoint(&mut self, reason: Reason, states: &[SourceState]) -> Result<()> {
+        let now = self.clock.now_millis();
+        self.coordinator.request(self.control.take_requests());
+        if let Some(durable) = self.coordinator.wait_for_it(now).or_else(|e| self.cause(e))? {
+            self.commit(durable)?;
+        }
+        if !self.coordinator.is_on() {
+            return Ok(());
+        }
+        self.begin_checkpoint(reason, states, now)?;
+        match self.coordinator.wait_for_it(now).or_else(|e| self.cause(e))? {
+            Some(durable) => self.commit(durable),
+            None => Err(Error::Execution("the job's last checkpoint failed".into())),
+        }
+    }
+
+    /// Freezes everything between two steps.
+    fn begin_checkpoint(&mut self, reason: Reason, states: &[SourceState], now: i64) -> Result<()> {
+        let watch = Stopwatch::start();
+        let snapshot = self.executor.snapshot()?;
+        let id = self.coordinator.next_id();
+        let prepared = self.outlets.iter_mut().map(|o| o.prepare(id)).collect::<Result<_>>()?;
+        self.coordinator.begin(Boundary { snapshot, states, prepared, now, reason });
+        self.executor.metrics().paused(watch.elapsed());
+        Ok(())
+    }
+
+    fn commit(&mut self, durable: ToCommit) -> Result<()> {
+        self.executor.metrics().durable(durable.written.bytes, durable.written.total_bytes);
+        for (outlet, prepared) in self.outlets.iter_mut().zip(durable.by_sink) {
+            prepared.into_iter().try_for_each(|p| outlet.commit(p))?;
+        }
+        Ok(())
+    }
+
+    /// A checkpoint's failure, or that of a sink which caused it.
+    fn cause(&mut self, error: Error) -> Result<Option<ToCommit>> {
+        self.outlets.iter_mut().try_for_each(Outlet::check)?;
+        Err(error)
     }
 
     /// Whether the clock has reached what an operator waits for.
@@ -165,6 +323,7 @@ impl Driver {
         let timers = self.lookups.iter().filter_map(LookupEdge::next_timer).chain(self.executor.next_timer());
         let timer = timers.min().map(|at| at.saturating_sub(self.clock.now_millis()));
         let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+        let timer = timer.into_iter().chain(self.coordinator.wait(self.clock.now_millis()));
         let timeout = self.idle_timeouts.iter().flatten().copied().chain(timer).min().unwrap_or(REST);
         std::thread::park_timeout(timeout.clamp(Duration::from_millis(1), REST));
         Ok(())
@@ -210,7 +369,7 @@ impl Driver {
                         Arrival::Batch(batch, told) => {
                             let now = self.clock.now_millis();
                             taken.news |= self.partitions.note(source, told.from, batch.changes.num_rows(), now);
-                            rows += self.count(source, &batch, told.progress);
+                            rows += self.count(source, &batch, &told);
                             // The end of a partition may come alone.
                             if batch.changes.num_rows() > 0 {
                                 taken.batches[source].push(batch.changes);
@@ -240,10 +399,10 @@ impl Driver {
             let left = self.ports[source].drain();
             let mut rows = Vec::with_capacity(left.len());
             let mut of_batches = Vec::with_capacity(left.len());
-            for (batch, Told { from, progress }) in left {
-                self.count(source, &batch, progress);
+            for (batch, told) in left {
+                self.count(source, &batch, &told);
                 rows.push(batch.changes);
-                of_batches.push(from.partition);
+                of_batches.push(told.from.partition);
             }
             batches.push(rows);
             partitions.push(of_batches);
@@ -254,10 +413,11 @@ impl Driver {
         Ok(Taken { batches, partitions, lookups, news: true })
     }
 
-    fn count(&self, source: usize, batch: &SourceBatch, progress: SourceProgress) -> usize {
+    fn count(&mut self, source: usize, batch: &SourceBatch, told: &Told) -> usize {
         let rows = batch.changes.num_rows();
         self.executor.metrics().read(source, rows, batch.bytes);
-        self.executor.metrics().progress(source, progress);
+        self.executor.metrics().progress(source, told.progress);
+        self.coordinator.positions[source].note(told, rows);
         rows
     }
 
@@ -288,6 +448,7 @@ impl Driver {
             ..StepInput::default()
         };
         let output = self.executor.step(input)?;
+        self.coordinator.stepped();
         let metrics = self.executor.metrics();
         for source in 0..states.len() {
             metrics.source_time(source, self.executor.source_watermark(source), processing_time);

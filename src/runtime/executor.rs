@@ -67,13 +67,13 @@ pub struct StepOutput {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// By worker and node.
-    workers: Vec<WorkerState>,
+    pub(super) workers: Vec<WorkerState>,
     /// By source, as its assigner hands it out.
-    sources: Vec<Vec<Watermark>>,
+    pub(super) sources: Vec<Vec<Watermark>>,
     /// By node.
-    nodes: Vec<Watermark>,
+    pub(super) nodes: Vec<Watermark>,
     /// By look-up: what is out.
-    lookups: Vec<InFlightState>,
+    pub(super) lookups: Vec<InFlightState>,
 }
 
 /// A circuit that runs, on one worker in the caller's thread or on several in threads of their own.

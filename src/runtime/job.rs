@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request, Resumed};
 use super::circuit::{Circuit, NodeKind, SinkSpec, SourceSpec};
 use super::driver::{Control, Driver, JobEnd};
 use super::executor::Executor;
@@ -36,6 +37,8 @@ pub struct JobOptions {
     pub step_rows: usize,
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
+    /// How it takes checkpoints, and where it goes on from.
+    pub checkpoints: CheckpointOptions,
     /// Something to keep alive until the job is dropped, such as the runtime of its tasks.
     pub keep: Option<Arc<dyn Keep>>,
 }
@@ -47,7 +50,14 @@ impl<T: std::fmt::Debug + Send + Sync> Keep for T {}
 
 impl Default for JobOptions {
     fn default() -> Self {
-        Self { workers: 1, idle_timeout: None, step_rows: 65_536, clock: Arc::new(SystemClock), keep: None }
+        Self {
+            workers: 1,
+            idle_timeout: None,
+            step_rows: 65_536,
+            clock: Arc::new(SystemClock),
+            checkpoints: CheckpointOptions::default(),
+            keep: None,
+        }
     }
 }
 
@@ -58,6 +68,8 @@ pub struct Job {
     driver: Thread,
     end: watch::Receiver<Option<Result<JobEnd>>>,
     metrics: Arc<Metrics>,
+    resumed: watch::Receiver<Option<Option<Resumed>>>,
+    takes_checkpoints: bool,
     _keep: Option<Arc<dyn Keep>>,
 }
 
@@ -104,7 +116,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
     let _entered = runtime.enter();
     let sources = circuit.sources.iter().map(|spec| {
         let source = spec.connector.source(&spec.table, Arc::clone(&spec.projection));
-        source.map(|s| Port::open(s, &spec.table.name, runtime))
+        source.map(|s| Port::new(s, &spec.table.name, runtime))
     });
     let ports = sources.collect::<Result<Vec<_>>>()?;
     let lookups = circuit.lookups.iter().map(|spec| LookupEdge::open(spec, runtime)).collect::<Result<Vec<_>>>()?;
@@ -117,7 +129,11 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
     let idle_timeouts = circuit.sources.iter().map(idle_timeout).collect::<Result<_>>()?;
     let control = Arc::new(Control::default());
     let (ended, end) = watch::channel(None);
+    let takes_checkpoints = options.checkpoints.dir.is_some();
+    let (told, resumed) = watch::channel(None);
     let driver = Driver {
+        resumed: told,
+        orders: None,
         executor,
         last_rows: Vec::new(),
         partitions: Partitions::default(),
@@ -129,6 +145,7 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
         idle_timeouts,
         pace: Pace::of(&circuit)?,
         step_rows: options.step_rows,
+        coordinator: Coordinator::new(options.checkpoints, Arc::clone(&circuit), runtime.clone()),
     };
     let thread = std::thread::Builder::new()
         .name("millstream-driver".into())
@@ -137,7 +154,8 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
             ended.send_replace(Some(outcome.unwrap_or_else(|p| Err(Error::panic("the driver", p.as_ref())))));
         })
         .map_err(|e| Error::io("starting the driver's thread", e))?;
-    Ok((Job { control, driver: thread.thread().clone(), end, metrics, _keep: options.keep }, results))
+    let driver = thread.thread().clone();
+    Ok((Job { control, driver, end, metrics, resumed, takes_checkpoints, _keep: options.keep }, results))
 }
 
 fn open_outlets(circuit: &Circuit, results: &mut Vec<Results>, runtime: &Handle) -> Result<Vec<Outlet>> {
@@ -175,6 +193,61 @@ impl Job {
     pub fn stop(&self) {
         self.control.drain();
         self.driver.unpark();
+    }
+
+    /// From which checkpoint it goes on, and what becomes of the state there; `None` where it begins anew. Waits until that is
+    /// decided.
+    ///
+    /// # Errors
+    /// When it cannot go on from the checkpoints that are there.
+    pub async fn resumed(&self) -> Result<Option<Resumed>> {
+        let mut resumed = self.resumed.clone();
+        let told = resumed.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        match told {
+            Some(told) => Ok(told),
+            // The driver has ended before it could say.
+            None => self.wait().await.map(|_| None),
+        }
+    }
+
+    /// Whether it takes checkpoints: whether `execution.checkpointing.dir` was set when it was started.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.takes_checkpoints
+    }
+
+    /// Takes a last checkpoint and ends: open windows stay open, and started again the job goes on where it was. Without
+    /// `execution.checkpointing.dir` it only ends. Returns at once; wait for it with [`Job::wait`].
+    pub fn suspend(&self) {
+        self.control.suspend();
+        self.driver.unpark();
+    }
+
+    /// Takes a checkpoint now, and waits until it is durable.
+    ///
+    /// # Errors
+    /// When it fails, or the job ends before.
+    pub async fn checkpoint(&self) -> Result<Durable> {
+        self.request(None).await
+    }
+
+    /// Takes a checkpoint now, and writes it whole to an address of its own as well, where it stays until somebody removes it; waits
+    /// until it is durable.
+    ///
+    /// # Errors
+    /// As [`Job::checkpoint`].
+    pub async fn savepoint(&self, address: &str) -> Result<Durable> {
+        self.request(Some(address.to_string())).await
+    }
+
+    async fn request(&self, to: Option<String>) -> Result<Durable> {
+        let (reply, durable) = oneshot::channel();
+        self.control.request(Request { to, reply });
+        self.driver.unpark();
+        let ended = || Error::Execution("the job ended before the checkpoint was taken".into());
+        if self.end().is_some() {
+            return Err(ended());
+        }
+        durable.await.map_err(|_| ended())?
     }
 
     /// Ends it at once: what is under way is lost, and transactional output that was not committed never shows.

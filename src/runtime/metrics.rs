@@ -15,6 +15,16 @@ pub struct Metrics {
     sources: Vec<SourceCounters>,
     steps: AtomicU64,
     step_nanos: AtomicU64,
+    checkpoints: CheckpointCounters,
+}
+
+#[derive(Debug, Default)]
+struct CheckpointCounters {
+    durable: AtomicU64,
+    bytes: AtomicU64,
+    total_bytes: AtomicU64,
+    pause_nanos: AtomicU64,
+    longest_pause_nanos: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -60,6 +70,23 @@ pub struct MetricsSnapshot {
     pub sources: Vec<SourceMetrics>,
     /// Each node of the circuit, sources and sinks included, in topological order.
     pub operators: Vec<OperatorMetrics>,
+    /// The checkpoints.
+    pub checkpoints: CheckpointMetrics,
+}
+
+/// What a job has counted of its checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckpointMetrics {
+    /// How many have become durable.
+    pub durable: u64,
+    /// Bytes that the last durable one had to write.
+    pub bytes: u64,
+    /// Bytes that the last durable one has, those of earlier ones' files included.
+    pub total_bytes: u64,
+    /// For how long the last one, durable or not, held the steps up.
+    pub pause: Duration,
+    /// The longest that any has.
+    pub longest_pause: Duration,
 }
 
 /// What a source has counted.
@@ -125,7 +152,20 @@ impl Metrics {
             sources: circuit.sources.iter().map(|s| source(&s.table.name)).collect(),
             steps: AtomicU64::new(0),
             step_nanos: AtomicU64::new(0),
+            checkpoints: CheckpointCounters::default(),
         })
+    }
+
+    pub(super) fn paused(&self, time: Duration) {
+        let nanos = time.as_nanos() as u64;
+        self.checkpoints.pause_nanos.store(nanos, Relaxed);
+        self.checkpoints.longest_pause_nanos.fetch_max(nanos, Relaxed);
+    }
+
+    pub(super) fn durable(&self, bytes: u64, total_bytes: u64) {
+        self.checkpoints.durable.fetch_add(1, Relaxed);
+        self.checkpoints.bytes.store(bytes, Relaxed);
+        self.checkpoints.total_bytes.store(total_bytes, Relaxed);
     }
 
     pub(super) fn step(&self, time: Duration) {
@@ -197,6 +237,19 @@ impl Metrics {
             step_time: Duration::from_nanos(self.step_nanos.load(Relaxed)),
             sources: sources.collect(),
             operators: self.nodes.iter().map(NodeCounters::snapshot).collect(),
+            checkpoints: self.checkpoints.snapshot(),
+        }
+    }
+}
+
+impl CheckpointCounters {
+    fn snapshot(&self) -> CheckpointMetrics {
+        CheckpointMetrics {
+            durable: self.durable.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            total_bytes: self.total_bytes.load(Relaxed),
+            pause: Duration::from_nanos(self.pause_nanos.load(Relaxed)),
+            longest_pause: Duration::from_nanos(self.longest_pause_nanos.load(Relaxed)),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod batches;
 mod bound;
+pub mod checkpoint;
 pub mod circuit;
 pub mod clock;
 mod driver;
@@ -21,9 +22,10 @@ mod port;
 mod worker;
 
 pub use bound::{Bound, Count, Held, Lifetime};
+pub use checkpoint::{CheckpointOptions, Durable, Resumed};
 pub use circuit::Circuit;
 pub use driver::JobEnd;
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput, StepPartitions};
 pub use job::{Job, JobOptions, Results, start};
 pub use lookup::{LookupInput, Probes};
-pub use metrics::{Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};
+pub use metrics::{CheckpointMetrics, Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};

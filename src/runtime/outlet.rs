@@ -7,19 +7,25 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::change::ChangeBatch;
-use crate::connector::Sink;
+use crate::connector::{Prepared, Sink, SinkRecovery};
 use crate::{Error, Result};
 
 /// How many batches wait for a sink at most; then the driver waits, and so the sources.
 const QUEUED_BATCHES: usize = 16;
 
+/// What a sink prepared, later.
+pub(super) type ToBePrepared = oneshot::Receiver<Result<Option<Prepared>>>;
+
 enum Order {
+    Recover(SinkRecovery),
     Write(ChangeBatch),
     Flush,
+    Prepare(u64, oneshot::Sender<Result<Option<Prepared>>>),
+    Commit(Prepared),
     Close,
 }
 
@@ -78,6 +84,46 @@ impl Outlet {
     pub fn flush(&mut self, in_any_case: bool) -> Result<()> {
         let due = std::mem::take(&mut self.unflushed) || in_any_case;
         if due { self.order(Order::Flush) } else { Ok(()) }
+    }
+
+    /// Tells the sink that its job takes checkpoints, and from which it goes on.
+    ///
+    /// # Errors
+    /// As [`Outlet::send`].
+    pub fn recover(&mut self, recovery: SinkRecovery) -> Result<()> {
+        self.order(Order::Recover(recovery))
+    }
+
+    /// Has the sink make durable what it was given; `None` for a channel, which takes no part.
+    ///
+    /// # Errors
+    /// As [`Outlet::send`].
+    pub fn prepare(&mut self, checkpoint: u64) -> Result<Option<ToBePrepared>> {
+        if matches!(self.kind, Kind::Channel(_)) {
+            return Ok(None);
+        }
+        let (reply, prepared) = oneshot::channel();
+        self.order(Order::Prepare(checkpoint, reply))?;
+        Ok(Some(prepared))
+    }
+
+    /// Has the sink show what it prepared.
+    ///
+    /// # Errors
+    /// As [`Outlet::send`].
+    pub fn commit(&mut self, prepared: Prepared) -> Result<()> {
+        self.order(Order::Commit(prepared))
+    }
+
+    /// The sink's error, where it has failed: it may be the cause of a checkpoint that has.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn check(&mut self) -> Result<()> {
+        match &self.kind {
+            Kind::Task { task: Some(task), .. } if task.is_finished() => self.outcome(),
+            _ => Ok(()),
+        }
     }
 
     /// Closes the sink and waits until all is written.
@@ -146,8 +192,17 @@ async fn write(sink: Box<dyn Sink>, table: String, queue: mpsc::Receiver<Order>)
 async fn serve(mut sink: Box<dyn Sink>, mut queue: mpsc::Receiver<Order>) -> Result<()> {
     while let Some(order) = queue.recv().await {
         match order {
+            Order::Recover(recovery) => sink.recover(recovery).await?,
             Order::Write(changes) => sink.write(changes).await?,
             Order::Flush => sink.flush().await?,
+            Order::Prepare(checkpoint, reply) => {
+                let prepared = sink.prepare(checkpoint).await;
+                let failed = prepared.as_ref().err().cloned();
+                // Nobody waits for it when the checkpoint has failed already.
+                let _ = reply.send(prepared);
+                failed.map_or(Ok(()), Err)?;
+            }
+            Order::Commit(prepared) => sink.commit(prepared).await?,
             Order::Close => return sink.close().await,
         }
     }

@@ -1,6 +1,8 @@
 //! Where batches come in: the driver's side of a source.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
@@ -9,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::change::RowKind;
-use crate::connector::{FromPartition, Source, SourceBatch, SourceProgress};
+use crate::connector::{FromPartition, PositionListener, Source, SourceBatch, SourceProgress, SplitPosition};
 use crate::{Error, Result};
 
 /// How many batches wait for the driver at most; then the source is not asked for more.
@@ -24,16 +26,31 @@ pub(super) enum Arrival {
 }
 
 /// What a source tells of itself after a batch.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     pub from: FromPartition,
     pub progress: SourceProgress,
+    /// Where the source can be read again behind the batch.
+    pub position: Option<SplitPosition>,
+    /// Whether the batch came whole, or this is its last piece.
+    pub whole: bool,
 }
 
 impl Told {
     fn by(source: &dyn Source) -> Self {
-        Self { from: source.last_partition(), progress: source.progress() }
+        Self { from: source.last_partition(), progress: source.progress(), position: source.position(), whole: true }
     }
+}
+
+/// Where a source goes on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resume {
+    /// The positions that it gave.
+    pub seek: Vec<SplitPosition>,
+    /// How many rows of a split that come then have been taken already.
+    pub skip: BTreeMap<String, u64>,
+    /// Whether it had come to its end.
+    pub ended: bool,
 }
 
 /// The driver's side of a source.
@@ -43,10 +60,18 @@ pub(super) struct Port {
     rest: Option<(SourceBatch, Told)>,
     /// How many partitions the source reads.
     pub partitions: usize,
+    /// Who is to hear of checkpoints.
+    pub listener: Option<Arc<dyn PositionListener>>,
+    /// How many rows of each split are still to be passed over.
+    skip: BTreeMap<String, u64>,
+    table: String,
+    runtime: Handle,
 }
 
 /// Where batches come from.
 enum Intake {
+    /// Not begun yet.
+    Waiting(Box<dyn Source>),
     /// The source reads in a task of its own.
     Task { queue: mpsc::Receiver<Result<Arrival>>, task: JoinHandle<()> },
     /// The source only waits for another thread: the driver waits for it itself.
@@ -56,15 +81,49 @@ enum Intake {
 }
 
 impl Port {
-    pub fn open(source: Box<dyn Source>, table: &str, runtime: &Handle) -> Self {
-        let partitions = source.partitions().max(1);
+    /// A port that has not begun to read.
+    pub fn new(source: Box<dyn Source>, table: &str, runtime: &Handle) -> Self {
+        let listener = source.listener();
+        Port {
+            intake: Intake::Waiting(source),
+            rest: None,
+            partitions: 1,
+            listener,
+            skip: BTreeMap::new(),
+            table: table.to_string(),
+            runtime: runtime.clone(),
+        }
+    }
+
+    /// Begins to read, or goes on.
+    ///
+    /// # Errors
+    /// When the source cannot be read again from there.
+    pub fn begin(&mut self, resume: Resume) -> Result<()> {
+        let Intake::Waiting(mut source) = std::mem::replace(&mut self.intake, Intake::Closed) else { return Ok(()) };
+        if resume.ended {
+            return Ok(());
+        }
+        self.skip = resume.skip;
+        if !resume.seek.is_empty() {
+            let seek = AssertUnwindSafe(source.seek(resume.seek)).catch_unwind();
+            let sought = self.runtime.block_on(seek);
+            sought.unwrap_or_else(|panic| Err(Error::panic(self.place(), panic.as_ref())))?;
+        }
+        self.partitions = source.partitions().max(1);
         if source.is_passive() {
-            return Port { intake: Intake::Direct(source), rest: None, partitions };
+            self.intake = Intake::Direct(source);
+            return Ok(());
         }
         let (sender, queue) = mpsc::channel(QUEUED_BATCHES);
         #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
-        let task = runtime.spawn(read(source, table.to_string(), sender));
-        Port { intake: Intake::Task { queue, task }, rest: None, partitions }
+        let task = self.runtime.spawn(read(source, self.place(), sender));
+        self.intake = Intake::Task { queue, task };
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("the source of table '{}'", self.table)
     }
 
     /// What has arrived, `rows` of it at most; wakes `context` when there is something later. The two rows of an update stay
@@ -77,9 +136,10 @@ impl Port {
         Poll::Ready(arrival.map(|arrival| match arrival {
             Arrival::Batch(batch, mut told) => {
                 let (batch, rest) = cut(batch, rows);
-                self.rest = rest.map(|rest| (rest, told));
-                // A partition ends with the last piece.
-                told.from.ended &= self.rest.is_none();
+                self.rest = rest.map(|rest| (rest, told.clone()));
+                // A partition ends with the last piece, and the position is behind it.
+                told.whole = self.rest.is_none();
+                told.from.ended &= told.whole;
                 Arrival::Batch(batch, told)
             }
             Arrival::End => Arrival::End,
@@ -88,7 +148,7 @@ impl Port {
 
     fn poll_intake(&mut self, context: &mut Context<'_>) -> Poll<Result<Arrival>> {
         let arrival = match &mut self.intake {
-            Intake::Closed => return Poll::Pending,
+            Intake::Closed | Intake::Waiting(_) => return Poll::Pending,
             Intake::Task { queue, .. } => match std::task::ready!(queue.poll_recv(context)) {
                 Some(arrival) => arrival,
                 None => Err(Error::internal("a source's task is gone; has its runtime been shut down?")),
@@ -105,14 +165,28 @@ impl Port {
         if !matches!(arrival, Ok(Arrival::Batch(..))) {
             self.close();
         }
-        Poll::Ready(arrival)
+        Poll::Ready(arrival.map(|arrival| self.pass_over(arrival)))
+    }
+
+    /// Drops the rows that were taken before the checkpoint that the job goes on from.
+    fn pass_over(&mut self, arrival: Arrival) -> Arrival {
+        let Arrival::Batch(batch, told) = arrival else { return arrival };
+        let split = told.position.as_ref().map(|p| &p.split);
+        let Some(left) = split.and_then(|split| self.skip.get_mut(split)) else { return Arrival::Batch(batch, told) };
+        let rows = batch.changes.num_rows();
+        let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(rows);
+        *left -= passed as u64;
+        if let (0, Some(split)) = (*left, split) {
+            self.skip.remove(split);
+        }
+        Arrival::Batch(SourceBatch { changes: batch.changes.slice(passed, rows - passed), ..batch }, told)
     }
 
     /// Stops reading; what is queued is still to be had.
     pub fn stop_reading(&mut self) {
         match &self.intake {
             Intake::Task { task, .. } => task.abort(),
-            Intake::Direct(_) | Intake::Closed => {}
+            Intake::Direct(_) | Intake::Closed | Intake::Waiting(_) => {}
         }
     }
 
@@ -133,7 +207,11 @@ impl Port {
             }
         }
         self.close();
-        left
+        let passed = left.into_iter().filter_map(|(batch, told)| match self.pass_over(Arrival::Batch(batch, told)) {
+            Arrival::Batch(batch, told) => Some((batch, told)),
+            Arrival::End => None,
+        });
+        passed.collect()
     }
 
     pub fn is_closed(&self) -> bool {
@@ -169,14 +247,14 @@ fn cut(batch: SourceBatch, rows: usize) -> (SourceBatch, Option<SourceBatch>) {
     (SourceBatch { changes: changes.slice(0, first), bytes }, Some(rest))
 }
 
-async fn read(mut source: Box<dyn Source>, table: String, queue: mpsc::Sender<Result<Arrival>>) {
+async fn read(mut source: Box<dyn Source>, place: String, queue: mpsc::Sender<Result<Arrival>>) {
     loop {
         let next = AssertUnwindSafe(source.next()).catch_unwind().await;
         let arrival = match next {
             Ok(Ok(Some(batch))) => Ok(Arrival::Batch(batch, Told::by(source.as_ref()))),
             Ok(Ok(None)) => Ok(Arrival::End),
             Ok(Err(e)) => Err(e),
-            Err(panic) => Err(Error::panic(format!("the source of table '{table}'"), panic.as_ref())),
+            Err(panic) => Err(Error::panic(place.as_str(), panic.as_ref())),
         };
         let more = matches!(arrival, Ok(Arrival::Batch(..)));
         if queue.send(arrival).await.is_err() || !more {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::timezone::Tz;
 
 use crate::plan::{EmitOptions, UnboundedState};
+use crate::runtime::CheckpointOptions;
 use crate::runtime::circuit::LookupPolicy;
 use crate::table::options::{nearest, parse_duration};
 
@@ -43,7 +44,13 @@ impl Settings {
             keys::LOOKUP_CAPACITY => check(key, value, "a whole number of at least 1", positive(value).is_some())?,
             keys::LOOKUP_TIMEOUT => check(key, value, "a time span such as '3 min'", duration(value).is_some())?,
             keys::LOOKUP_OUTPUT_MODE => check(key, value, "ORDERED or ALLOW_UNORDERED", is_output_mode(value))?,
-            keys::PIPELINE_NAME | keys::LATE_SINK => None,
+            keys::CHECKPOINT_INTERVAL | keys::CHECKPOINT_MIN_PAUSE | keys::CHECKPOINT_TIMEOUT => {
+                check(key, value, "a time span such as '10 s'", duration(value).is_some())?
+            }
+            keys::CHECKPOINTS_RETAINED => check(key, value, "a whole number of at least 1", positive(value).is_some())?,
+            keys::CHECKPOINT_FAILURES => check(key, value, "a whole number", value.trim().parse::<usize>().is_ok())?,
+            keys::PIPELINE_NAME | keys::LATE_SINK | keys::CHECKPOINT_DIR | keys::RECOVERY_PATH => None,
+            store if keys::is_stores(store) => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
             other => Some(unknown(other)),
         };
@@ -135,6 +142,39 @@ impl Settings {
     /// `pipeline.name`: what the job is to be called.
     pub fn pipeline_name(&self) -> Option<&str> {
         self.get(keys::PIPELINE_NAME)
+    }
+
+    /// `execution.checkpointing.*`, `execution.state-recovery.path` and `pipeline.name`: how a job takes checkpoints, and where it
+    /// goes on from. A job without a name is called after what it writes to.
+    pub fn checkpoints(&self, sinks: &[&str], script: &str) -> CheckpointOptions {
+        let defaults = CheckpointOptions::default();
+        let named = |key: &str| self.get(key).map(str::trim).filter(|v| !v.is_empty()).map(str::to_string);
+        let span = |key: &str| self.get(key).and_then(duration);
+        let job = match sinks {
+            [] => "collect".to_string(),
+            tables => format!("insert-into_{}", tables.join("_")),
+        };
+        CheckpointOptions {
+            dir: named(keys::CHECKPOINT_DIR),
+            interval: span(keys::CHECKPOINT_INTERVAL).filter(|d| !d.is_zero()),
+            min_pause: span(keys::CHECKPOINT_MIN_PAUSE).unwrap_or(defaults.min_pause),
+            timeout: span(keys::CHECKPOINT_TIMEOUT).unwrap_or(defaults.timeout),
+            retained: self.get(keys::CHECKPOINTS_RETAINED).and_then(positive).unwrap_or(defaults.retained),
+            tolerable_failures: self
+                .get(keys::CHECKPOINT_FAILURES)
+                .and_then(|v| v.trim().parse().ok())
+                .unwrap_or(defaults.tolerable_failures),
+            restore_from: named(keys::RECOVERY_PATH),
+            job: named(keys::PIPELINE_NAME).unwrap_or(job),
+            script: script.to_string(),
+            store_options: self
+                .0
+                .iter()
+                .filter(|(k, _)| keys::is_stores(k))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            store: None,
+        }
     }
 
     /// `millstream.step.max-rows`: how many rows a step takes from its sources at most, where that was set.

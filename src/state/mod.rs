@@ -16,6 +16,8 @@ mod rows;
 mod tests;
 mod timelines;
 
+use std::borrow::Cow;
+
 use arrow::array::RecordBatch;
 
 pub use expiry::Expiry;
@@ -31,7 +33,7 @@ pub use timelines::{Timed, Timelines};
 #[derive(Debug, Clone)]
 pub struct StateTable {
     /// Names the part; unique within the operator.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// How the rows belong to workers.
     pub placement: Placement,
     /// The rows, chunk by chunk, all of one schema.

@@ -66,7 +66,7 @@ pub fn place(tables: Vec<Vec<StateTable>>, workers: usize) -> Result<Vec<Vec<Sta
                     }
                 }
                 for (worker, rows) in placed.iter_mut().zip(parts) {
-                    worker.push(StateTable { name: table.name, placement: table.placement.clone(), rows });
+                    worker.push(StateTable { name: table.name.clone(), placement: table.placement.clone(), rows });
                 }
             }
         }

@@ -5,6 +5,7 @@ mod changing_edges;
 mod changing_joins;
 mod changing_over;
 mod changing_ranks;
+mod checkpoints;
 mod cli;
 mod clock;
 mod faults;

@@ -10,7 +10,7 @@ use super::values::Column;
 use crate::Result;
 use crate::change::{ChangeBatch, Clock};
 use crate::connector::pace::Pace;
-use crate::connector::{Source, SourceBatch, SourceProgress};
+use crate::connector::{Source, SourceBatch, SourceProgress, SplitPosition};
 use crate::table::rows_without_columns;
 
 /// The most rows of a batch, and about its most bytes.
@@ -61,6 +61,23 @@ impl Source for DatagenSource {
         let most = self.batch.min(usize::try_from(left).unwrap_or(usize::MAX));
         let rows = self.pace.due(most).await;
         Ok(Some(SourceBatch { changes: ChangeBatch::append(self.make(rows)?), bytes: 0 }))
+    }
+
+    fn position(&self) -> Option<SplitPosition> {
+        Some(SplitPosition::count(self.made))
+    }
+
+    /// Makes the rows again that were made before, and drops them: values follow from the seed and those before them.
+    async fn seek(&mut self, positions: Vec<SplitPosition>) -> Result<()> {
+        for position in positions {
+            let made = position.number()?;
+            while self.made < made {
+                let left = usize::try_from(made - self.made).unwrap_or(usize::MAX);
+                self.make(left.min(self.batch))?;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
     }
 
     fn progress(&self) -> SourceProgress {

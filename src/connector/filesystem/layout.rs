@@ -17,7 +17,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     /// What the source gives.
-    projection: SchemaRef,
+    pub(super) projection: SchemaRef,
     /// Where each column of `projection` comes from.
     origins: Vec<Origin>,
     /// All columns that stand in files.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::change::ChangeBatch;
@@ -49,37 +50,58 @@ impl Part {
     }
 
     /// Ends the file and shows it: durable first, visible then.
-    pub(super) fn publish(mut self) -> Result<()> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
-        let published = self.rename(writer);
-        if published.is_err() {
-            self.remove();
-        }
-        published
+    pub(super) fn publish(self) -> Result<()> {
+        self.seal()?.into_iter().try_for_each(|sealed| show(&sealed).inspect_err(|_| remove(&sealed.hidden)))
     }
 
-    fn rename(&self, writer: Box<dyn FileWriter>) -> Result<()> {
-        let file = writer.finish()?;
-        file.sync_all().map_err(|e| io("syncing", &self.hidden, e))?;
-        if self.visible.exists() {
-            return Err(Error::internal(format!("the file '{}' is there already", self.visible.display())));
-        }
-        std::fs::rename(&self.hidden, &self.visible).map_err(|e| io("renaming", &self.hidden, e))?;
-        let Some(directory) = self.visible.parent() else { return Ok(()) };
-        File::open(directory).and_then(|d| d.sync_all()).map_err(|e| io("syncing", directory, e))
+    /// Ends the file and makes it durable under its hidden name; `None` if it has been ended before.
+    pub(super) fn seal(mut self) -> Result<Option<Sealed>> {
+        let Some(writer) = self.writer.take() else { return Ok(None) };
+        let sealed = Sealed { hidden: self.hidden.clone(), visible: self.visible.clone() };
+        let finished = writer.finish().and_then(|file| file.sync_all().map_err(|e| io("syncing", &self.hidden, e)));
+        let finished = finished.and_then(|()| sync_directory(&self.hidden));
+        finished.inspect_err(|_| remove(&self.hidden)).map(|()| Some(sealed))
     }
+}
 
-    fn remove(&self) {
-        if let Err(e) = std::fs::remove_file(&self.hidden) {
-            log::warn!("removing '{}': {e}", self.hidden.display());
+/// A file that is whole and durable, and still hidden.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sealed {
+    pub(super) hidden: PathBuf,
+    pub(super) visible: PathBuf,
+}
+
+/// Shows a file, if it is not shown already.
+pub(super) fn show(sealed: &Sealed) -> Result<()> {
+    let Sealed { hidden, visible } = sealed;
+    match (hidden.exists(), visible.exists()) {
+        (false, true) => return Ok(()),
+        (true, false) => {}
+        (true, true) => return Err(Error::internal(format!("the file '{}' is there already", visible.display()))),
+        (false, false) => {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(io("showing what was written as", visible, gone));
         }
+    }
+    std::fs::rename(hidden, visible).map_err(|e| io("renaming", hidden, e))?;
+    sync_directory(visible)
+}
+
+fn sync_directory(file: &Path) -> Result<()> {
+    let Some(directory) = file.parent() else { return Ok(()) };
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| io("syncing", directory, e))
+}
+
+pub(super) fn remove(hidden: &Path) {
+    if let Err(e) = std::fs::remove_file(hidden) {
+        log::warn!("removing '{}': {e}", hidden.display());
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         if self.writer.take().is_some() {
-            self.remove();
+            remove(&self.hidden);
         }
     }
 }

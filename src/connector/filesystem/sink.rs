@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::discover::Location;
 use super::layout::{escape, stored_schema};
-use super::part::Part;
+use super::part::{Part, Sealed, remove, show};
 use super::{PATH, ROLL_INTERVAL, ROLL_SIZE, default_partition, format_of, joined};
 use crate::change::ChangeBatch;
-use crate::connector::{Options, Sink, TableDescriptor};
+use crate::connector::{Options, Prepared, Sink, SinkRecovery, TableDescriptor};
 use crate::format::{FileFormat, value_to_text};
 use crate::{Error, Result};
 
@@ -44,6 +44,8 @@ struct Writer {
     /// What tells this run's files from those of others.
     run: String,
     files: u64,
+    /// With checkpoints: the files that wait for the next one.
+    sealed: Option<Vec<Sealed>>,
 }
 
 impl FileSink {
@@ -68,18 +70,23 @@ impl FileSink {
             open: BTreeMap::new(),
             run: format!("{:016x}", RandomState::new().build_hasher().finish()),
             files: 0,
+            sealed: None,
             options: options.clone(),
         };
         Ok(Self { writer: Some(writer) })
     }
 
-    async fn blocking(&mut self, work: impl FnOnce(&mut Writer) -> Result<()> + Send + 'static) -> Result<()> {
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Writer) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let Some(mut writer) = self.writer.take() else {
             return Err(Error::internal("a file sink was used after its failure or end"));
         };
-        let task = tokio::task::spawn_blocking(move || work(&mut writer).map(|()| writer));
-        self.writer = Some(joined(task.await)??);
-        Ok(())
+        let task = tokio::task::spawn_blocking(move || work(&mut writer).map(|done| (writer, done)));
+        let (writer, done) = joined(task.await)??;
+        self.writer = Some(writer);
+        Ok(done)
     }
 }
 
@@ -96,8 +103,20 @@ impl Sink for FileSink {
         if is_due { self.blocking(move |w| w.roll(now)).await } else { Ok(()) }
     }
 
+    async fn recover(&mut self, recovery: SinkRecovery) -> Result<()> {
+        self.blocking(move |w| w.recover(&recovery)).await
+    }
+
+    async fn prepare(&mut self, _checkpoint: u64) -> Result<Option<Prepared>> {
+        self.blocking(Writer::prepare).await
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<()> {
+        self.blocking(move |w| w.show(&prepared)).await
+    }
+
     async fn close(&mut self) -> Result<()> {
-        self.blocking(|w| std::mem::take(&mut w.open).into_values().try_for_each(Part::publish)).await
+        self.blocking(Writer::end_all).await
     }
 }
 
@@ -156,7 +175,57 @@ impl Writer {
 
     fn end_oldest(&mut self) -> Result<()> {
         let oldest = self.open.iter().min_by_key(|(_, p)| p.opened).map(|(k, _)| k.clone());
-        oldest.and_then(|k| self.open.remove(&k)).map_or(Ok(()), Part::publish)
+        oldest.and_then(|k| self.open.remove(&k)).map_or(Ok(()), |part| self.end(part))
+    }
+
+    /// Ends a file: it is shown at once, or with checkpoints once one covers it.
+    fn end(&mut self, part: Part) -> Result<()> {
+        match &mut self.sealed {
+            None => part.publish(),
+            Some(sealed) => {
+                sealed.extend(part.seal()?);
+                Ok(())
+            }
+        }
+    }
+
+    fn end_all(&mut self) -> Result<()> {
+        std::mem::take(&mut self.open).into_values().try_for_each(|part| self.end(part))
+    }
+
+    /// Shows what an earlier run had prepared, and removes what else it left.
+    fn recover(&mut self, recovery: &SinkRecovery) -> Result<()> {
+        self.sealed = Some(Vec::new());
+        recovery.prepared.iter().try_for_each(|prepared| self.show(prepared))?;
+        let own = format!(".part-{}-", recovery.id);
+        self.run = format!("{}-{}", recovery.id, self.run);
+        remove_hidden(&self.directory, &own)
+    }
+
+    fn prepare(&mut self) -> Result<Option<Prepared>> {
+        if self.sealed.is_none() {
+            return Ok(None);
+        }
+        self.end_all()?;
+        let sealed = self.sealed.as_mut().map(std::mem::take).unwrap_or_default();
+        if sealed.is_empty() {
+            return Ok(None);
+        }
+        let note = serde_json::to_string(&sealed).map_err(|e| Error::internal(format!("naming files: {e}")))?;
+        Ok(Some(Prepared { note, rows: Vec::new() }))
+    }
+
+    fn show(&self, prepared: &Prepared) -> Result<()> {
+        let wrong = |e: serde_json::Error| Error::internal(format!("what a file sink prepared cannot be read: {e}"));
+        let sealed: Vec<Sealed> = serde_json::from_str(&prepared.note).map_err(wrong)?;
+        let inside = |path: &Path| {
+            path.starts_with(&self.directory) && !path.components().any(|c| c == std::path::Component::ParentDir)
+        };
+        if let Some(outside) = sealed.iter().find(|s| !inside(&s.hidden) || !inside(&s.visible)) {
+            let message = format!("'{}' is no file of the table", outside.visible.display());
+            return Err(Error::Option(message));
+        }
+        sealed.iter().try_for_each(show)
     }
 
     fn is_due(&self, part: &Part, now: Instant) -> bool {
@@ -166,8 +235,28 @@ impl Writer {
     /// Ends the files that are large or old enough.
     fn roll(&mut self, now: Instant) -> Result<()> {
         let due: Vec<String> = self.open.iter().filter(|(_, p)| self.is_due(p, now)).map(|(k, _)| k.clone()).collect();
-        due.iter().filter_map(|k| self.open.remove(k)).try_for_each(Part::publish)
+        let due: Vec<Part> = due.iter().filter_map(|k| self.open.remove(k)).collect();
+        due.into_iter().try_for_each(|part| self.end(part))
     }
+}
+
+/// Removes the files, in a folder and below, whose names begin so and say that they are in progress.
+fn remove_hidden(directory: &Path, prefix: &str) -> Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|e| Error::io(format!("listing '{}'", directory.display()), e))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io(format!("listing '{}'", directory.display()), e))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_hidden(&entry.path(), prefix)?;
+        } else if name.starts_with(prefix) && name.ends_with(".inprogress") {
+            remove(&entry.path());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

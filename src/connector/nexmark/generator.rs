@@ -103,6 +103,11 @@ impl Generator {
         self.cursor.number.min(self.end)
     }
 
+    /// Goes on with the event of this number.
+    pub fn seek(&mut self, number: u64) {
+        self.cursor = Cursor::at(&self.config, number);
+    }
+
     /// The number behind the last event; the range's, or that of the configuration if there are fewer.
     pub fn end(&self) -> u64 {
         self.end

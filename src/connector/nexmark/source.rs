@@ -6,7 +6,7 @@ use super::generator::Generator;
 use crate::Result;
 use crate::change::ChangeBatch;
 use crate::connector::pace::Pace;
-use crate::connector::{Source, SourceBatch, SourceProgress};
+use crate::connector::{Source, SourceBatch, SourceProgress, SplitPosition};
 
 /// The most rows of a batch.
 const BATCH: usize = 8192;
@@ -47,6 +47,18 @@ impl Source for NexmarkSource {
                 return Ok(Some(SourceBatch { changes: ChangeBatch::append(rows), bytes: 0 }));
             }
         }
+    }
+
+    fn position(&self) -> Option<SplitPosition> {
+        Some(SplitPosition::count(self.generator.position()))
+    }
+
+    async fn seek(&mut self, positions: Vec<SplitPosition>) -> Result<()> {
+        for position in positions {
+            self.due = position.number()?;
+            self.generator.seek(self.due);
+        }
+        Ok(())
     }
 
     fn progress(&self) -> SourceProgress {

@@ -262,15 +262,15 @@ impl Operator for First {
         }
         let keys: Vec<usize> = (0..self.plan.partition.len()).collect();
         Ok(vec![
-            StateTable { name: "waiting", placement: placement(&self.plan.partition), rows: waiting },
-            StateTable { name: "done", placement: placement(&keys), rows },
+            StateTable { name: "waiting".into(), placement: placement(&self.plan.partition), rows: waiting },
+            StateTable { name: "done".into(), placement: placement(&keys), rows },
         ])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for StateTable { name, rows, .. } in tables {
             for rows in rows {
-                let more = match (name, self.plan.keep) {
+                let more = match (name.as_ref(), self.plan.keep) {
                     ("waiting", Keep::FirstByRowtime(column)) => {
                         let (own, more) = split_columns(&rows, self.plan.input.fields().len())?;
                         self.keep(&own, column, None)?;

@@ -214,7 +214,7 @@ impl Operator for Last {
             }
             frozen.push(with_columns(rows, more.map(|w| (WRITTEN, w)))?);
         }
-        Ok(vec![StateTable { name: "rows", placement: placement(&self.plan.partition), rows: frozen }])
+        Ok(vec![StateTable { name: "rows".into(), placement: placement(&self.plan.partition), rows: frozen }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

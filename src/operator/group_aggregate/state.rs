@@ -52,7 +52,7 @@ impl GroupAggregate {
             0 => Placement::First,
             keys => Placement::Key((0..keys).collect()),
         };
-        let table = |name, rows| StateTable { name, placement: placement.clone(), rows };
+        let table = |name: &'static str, rows| StateTable { name: name.into(), placement: placement.clone(), rows };
         let mut tables = vec![table(GROUPS, groups)];
         if parts.iter().any(|p| p.many) {
             tables.push(table(ENTRIES, entries));
@@ -79,7 +79,7 @@ impl GroupAggregate {
 
     pub(super) fn load(&mut self, table: &StateTable) -> Result<()> {
         for rows in table.rows.iter().filter(|r| r.num_rows() > 0) {
-            match table.name {
+            match table.name.as_ref() {
                 GROUPS => self.load_groups(rows)?,
                 ENTRIES => self.load_entries(rows)?,
                 other => return Err(Error::internal(format!("an aggregate has no state named '{other}'"))),

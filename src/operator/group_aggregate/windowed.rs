@@ -314,14 +314,14 @@ impl Operator for Windowed {
         let mut tables = self.groups.save()?;
         let reached: ArrayRef = Arc::new(Int64Array::from(vec![self.reached]));
         let rows = vec![RecordBatch::try_from_iter([("watermark", reached)])?];
-        tables.push(StateTable { name: "reached", placement: Placement::All, rows });
+        tables.push(StateTable { name: "reached".into(), placement: Placement::All, rows });
         if let Some(sent) = &self.sent {
             let groups = sent.groups();
             let rows = vec![sent.freeze(&groups, self.groups.keys.take(&groups)?)?];
             let keys = 2 + self.plan.keys.len();
-            tables.push(StateTable { name: SENT, placement: Placement::Key((0..keys).collect()), rows });
+            tables.push(StateTable { name: SENT.into(), placement: Placement::Key((0..keys).collect()), rows });
             let rows = vec![self.freeze_waiting(sent)?];
-            tables.push(StateTable { name: WAITING, placement: Placement::Key((0..keys).collect()), rows });
+            tables.push(StateTable { name: WAITING.into(), placement: Placement::Key((0..keys).collect()), rows });
         }
         Ok(tables)
     }

@@ -22,7 +22,7 @@ impl IntervalJoin {
         for (side, name) in self.sides.iter().zip(NAMES) {
             let placement = Placement::Key(side.kept_keys.clone());
             let rows = side.batches.freeze().map(|held| frozen(held?)).collect::<Result<Vec<_>>>()?;
-            tables.push(StateTable { name, placement, rows });
+            tables.push(StateTable { name: name.into(), placement, rows });
         }
         Ok(tables)
     }

@@ -173,7 +173,7 @@ fn state_is_handed_on() {
     assert_eq!(other.stats().state_rows, 3);
     let out = step(other.as_mut(), [batch(&[]), batch(&[(Some(1), 110, 2)])], i64::MAX, 0);
     assert_eq!(out, [pair(1, 2), vec![Some(2), None]]);
-    let table = StateTable { name: "else", placement: crate::state::Placement::All, rows: Vec::new() };
+    let table = StateTable { name: "else".into(), placement: crate::state::Placement::All, rows: Vec::new() };
     assert!(plan.build().unwrap().restore(vec![table]).is_err());
 }
 

@@ -25,19 +25,12 @@ struct Extras {
 impl Join {
     pub(super) fn freeze(&self) -> Result<Vec<StateTable>> {
         let table = |(side, name): (&Side, &'static str)| {
-            let (chunks, entries) = side.frozen(&self.keys)?;
-            let mut rest = entries.as_slice();
-            let rows = chunks.iter().map(|rows| {
-                let (own, others) = rest.split_at(rows.num_rows().min(rest.len()));
-                rest = others;
-                extended(rows, &side.extras(own))
-            });
-            let rows = rows.collect::<Result<Vec<_>>>()?;
+            let rows = side.frozen_rows(&self.keys)?;
             let placement = match self.kind {
                 JoinKind::NotIn => Placement::First,
                 _ => Placement::Key(side.kept_keys.clone()),
             };
-            Ok(StateTable { name, placement, rows })
+            Ok(StateTable { name: name.into(), placement, rows })
         };
         self.sides.iter().zip(NAMES).map(table).collect()
     }
@@ -82,6 +75,26 @@ fn runs(times: &[i64]) -> Vec<(usize, usize, i64)> {
 }
 
 impl Side {
+    /// The rows that are there with what is known of each behind them: where that is nothing, the chunks as they are kept.
+    fn frozen_rows(&self, keys: &Keys) -> Result<Vec<RecordBatch>> {
+        if let (Store::Rows(rows), false) = (&self.store, self.has_extras()) {
+            return rows.freeze();
+        }
+        let (chunks, entries) = self.frozen(keys)?;
+        let mut rest = entries.as_slice();
+        let rows = chunks.iter().map(|rows| {
+            let (own, others) = rest.split_at(rows.num_rows().min(rest.len()));
+            rest = others;
+            extended(rows, &self.extras(own))
+        });
+        rows.collect()
+    }
+
+    /// Whether something is kept of entries beside their rows and how often these are there.
+    fn has_extras(&self) -> bool {
+        self.matches.is_some() || self.expiry.is_on()
+    }
+
     /// The rows that are there, and their entries.
     fn frozen(&self, keys: &Keys) -> Result<(Vec<RecordBatch>, Vec<u32>)> {
         Ok(match &self.store {
@@ -119,6 +132,10 @@ impl Side {
     fn divided(&self, rows: &RecordBatch) -> Result<(RecordBatch, Extras)> {
         let odd = || Error::internal("a table that is no state of this join");
         let width = self.kept.len();
+        if matches!(self.store, Store::Rows(_)) && !self.has_extras() {
+            let extras = Extras { weights: vec![1; rows.num_rows()], matches: None, written: None };
+            return if rows.num_columns() == width { Ok((rows.clone(), extras)) } else { Err(odd()) };
+        }
         let expected = width + 1 + usize::from(self.matches.is_some()) + usize::from(self.expiry.is_on());
         if rows.num_columns() != expected {
             return Err(odd());

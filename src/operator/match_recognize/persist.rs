@@ -31,17 +31,17 @@ impl Matcher {
         let reached: ArrayRef = Arc::new(Int64Array::from(vec![self.reached]));
         Ok(vec![
             StateTable {
-                name: "reached",
+                name: "reached".into(),
                 placement: Placement::All,
                 rows: vec![RecordBatch::try_from_iter([("time", reached)])?],
             },
             StateTable {
-                name: "partitions",
+                name: "partitions".into(),
                 placement: keyed((0..self.plan.keys.len()).collect()),
                 rows: self.freeze_partitions()?,
             },
-            StateTable { name: "held", placement: placement.clone(), rows: self.freeze_held()? },
-            StateTable { name: "waiting", placement, rows: self.freeze_waiting()? },
+            StateTable { name: "held".into(), placement: placement.clone(), rows: self.freeze_held()? },
+            StateTable { name: "waiting".into(), placement, rows: self.freeze_waiting()? },
         ])
     }
 

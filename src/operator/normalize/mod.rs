@@ -121,7 +121,7 @@ impl Operator for Normalize {
     fn snapshot(&mut self) -> Result<Vec<StateTable>> {
         let live: Vec<u32> = (0u32..).zip(&self.current).filter(|(_, row)| **row != GONE).map(|(key, _)| key).collect();
         let rows = live.chunks(BATCH_ROWS).map(|keys| self.freeze(keys)).collect::<Result<Vec<_>>>()?;
-        Ok(vec![StateTable { name: "rows", placement: Placement::Key(self.plan.key.clone()), rows }])
+        Ok(vec![StateTable { name: "rows".into(), placement: Placement::Key(self.plan.key.clone()), rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

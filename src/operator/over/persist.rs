@@ -24,15 +24,15 @@ impl Over {
         let first_keys = keyed((0..self.plan.keys.len()).collect());
         let fired: ArrayRef = Arc::new(Int64Array::from(vec![self.fired]));
         Ok(vec![
-            StateTable { name: "partitions", placement: first_keys.clone(), rows: self.freeze_partitions()? },
-            StateTable { name: "held", placement: first_keys, rows: self.freeze_held()? },
+            StateTable { name: "partitions".into(), placement: first_keys.clone(), rows: self.freeze_partitions()? },
+            StateTable { name: "held".into(), placement: first_keys, rows: self.freeze_held()? },
             StateTable {
-                name: "waiting",
+                name: "waiting".into(),
                 placement: keyed(self.plan.keys.clone()),
                 rows: self.queue.freeze(BATCH_ROWS)?,
             },
             StateTable {
-                name: "fired",
+                name: "fired".into(),
                 placement: Placement::All,
                 rows: vec![RecordBatch::try_from_iter([("watermark", fired)])?],
             },

@@ -218,7 +218,7 @@ impl Operator for Updating {
             true => Placement::First,
             false => Placement::Key(self.plan.keys.clone()),
         };
-        Ok(vec![StateTable { name: "rows", placement, rows }])
+        Ok(vec![StateTable { name: "rows".into(), placement, rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

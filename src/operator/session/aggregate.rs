@@ -116,12 +116,15 @@ impl Operator for SessionAggregate {
         let fields = fields.into_iter().chain(self.partials.grouping().partial.fields().iter().cloned());
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?;
         let placement = self.plan.sessions.placement((2..2 + self.plan.sessions.keys.len()).collect());
-        Ok(vec![StateTable { name: "sessions", placement, rows: vec![rows] }, fired_table(self.sessions.fired())?])
+        Ok(vec![
+            StateTable { name: "sessions".into(), placement, rows: vec![rows] },
+            fired_table(self.sessions.fired())?,
+        ])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for table in tables {
-            match table.name {
+            match table.name.as_ref() {
                 "sessions" => table.rows.iter().try_for_each(|rows| self.take_over(rows))?,
                 "fired" => self.sessions.set_fired(fired_of(&table.rows)?),
                 other => return Err(Error::internal(format!("an aggregate of sessions has no state named '{other}'"))),

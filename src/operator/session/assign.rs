@@ -97,7 +97,7 @@ impl Operator for SessionAssign {
         let placement = self.plan.sessions.placement(self.plan.sessions.keys.clone());
         Ok(vec![
             sessions_table(&self.sessions, &self.plan.sessions, &self.plan.input)?,
-            StateTable { name: "rows", placement, rows: self.rows.freeze()? },
+            StateTable { name: "rows".into(), placement, rows: self.rows.freeze()? },
             fired_table(self.sessions.fired())?,
         ])
     }
@@ -105,7 +105,7 @@ impl Operator for SessionAssign {
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         let (mut fired, mut rows) = (i64::MIN, Vec::new());
         for table in tables {
-            match table.name {
+            match table.name.as_ref() {
                 "sessions" => table.rows.iter().try_for_each(|rows| {
                     let (keys, windows) = sessions_of(rows, self.plan.sessions.keys.len())?;
                     self.sessions.restore(keys, &windows).map(|_| ())

@@ -121,7 +121,7 @@ fn sessions_table(sessions: &Sessions, spec: &SessionSpec, input: &SchemaRef) ->
     let schema = Arc::new(Schema::new(session_fields(spec, input)?));
     let rows = RecordBatch::try_new(schema, session_columns(sessions, &sessions.all_open())?)?;
     let placement = spec.placement((2..2 + spec.keys.len()).collect());
-    Ok(StateTable { name: "sessions", placement, rows: vec![rows] })
+    Ok(StateTable { name: "sessions".into(), placement, rows: vec![rows] })
 }
 
 /// The keys and windows of sessions in state.
@@ -137,7 +137,7 @@ fn sessions_of(rows: &RecordBatch, keys: usize) -> Result<(&[ArrayRef], Vec<Wind
 fn fired_table(watermark: i64) -> Result<StateTable> {
     let fired: ArrayRef = Arc::new(Int64Array::from(vec![watermark]));
     let rows = vec![RecordBatch::try_from_iter([("watermark", fired)])?];
-    Ok(StateTable { name: "fired", placement: Placement::All, rows })
+    Ok(StateTable { name: "fired".into(), placement: Placement::All, rows })
 }
 
 /// The greatest of the watermarks in [`fired_table`]s.

@@ -25,17 +25,21 @@ impl TemporalJoin {
         });
         Ok(vec![
             StateTable {
-                name: "fired",
+                name: "fired".into(),
                 placement: Placement::All,
                 rows: vec![RecordBatch::try_from_iter([("watermark", marks)])?],
             },
             StateTable {
-                name: "versions",
+                name: "versions".into(),
                 placement: placement(&right.keys),
                 rows: versions.collect::<Result<Vec<_>>>()?,
             },
             self.reached.freeze()?,
-            StateTable { name: "waiting", placement: placement(&left.keys), rows: self.queue.freeze(BATCH_ROWS)? },
+            StateTable {
+                name: "waiting".into(),
+                placement: placement(&left.keys),
+                rows: self.queue.freeze(BATCH_ROWS)?,
+            },
         ])
     }
 
@@ -46,7 +50,7 @@ impl TemporalJoin {
                 continue;
             }
             for rows in &table.rows {
-                match table.name {
+                match table.name.as_ref() {
                     // Every worker saw the same watermarks at the end of a step.
                     "fired" => {
                         self.fired = typed::<Int64Array>(rows, 0)?.values().iter().fold(self.fired, |a, b| a.max(*b))

@@ -133,7 +133,7 @@ impl Operator for Append {
             with_columns(rows, written.map(|w| (WRITTEN, w)))
         });
         let rows = rows.collect::<Result<Vec<_>>>()?;
-        Ok(vec![StateTable { name: "rows", placement: self.plan.placement(), rows }])
+        Ok(vec![StateTable { name: "rows".into(), placement: self.plan.placement(), rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -137,7 +137,7 @@ impl Operator for Changing {
             let more = std::iter::once((WEIGHT, weight)).chain(written.map(|w| (WRITTEN, w)));
             rows.push(with_columns(chunk, more)?);
         }
-        Ok(vec![StateTable { name: "rows", placement: self.plan.placement(), rows }])
+        Ok(vec![StateTable { name: "rows".into(), placement: self.plan.placement(), rows }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {

@@ -127,14 +127,14 @@ impl Operator for Windowed {
         let mut tables = self.rows.snapshot()?;
         let reached: ArrayRef = Arc::new(Int64Array::from(vec![self.reached]));
         let rows = vec![RecordBatch::try_from_iter([("watermark", reached)])?];
-        tables.push(StateTable { name: "reached", placement: Placement::All, rows });
+        tables.push(StateTable { name: "reached".into(), placement: Placement::All, rows });
         Ok(tables)
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for StateTable { name, rows, .. } in tables {
             for rows in rows {
-                match name {
+                match name.as_ref() {
                     "reached" => {
                         let marks = rows.column(0).as_primitive_opt::<Int64Type>();
                         let reached = marks.and_then(|m| m.values().iter().max().copied());

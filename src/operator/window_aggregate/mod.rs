@@ -147,9 +147,9 @@ impl Operator for WindowAggregate {
         };
         let fired: ArrayRef = Arc::new(Int64Array::from(vec![self.slices.fired()]));
         Ok(vec![
-            StateTable { name: "slices", placement, rows: self.slices.freeze()? },
+            StateTable { name: "slices".into(), placement, rows: self.slices.freeze()? },
             StateTable {
-                name: "fired",
+                name: "fired".into(),
                 placement: Placement::All,
                 rows: vec![RecordBatch::try_from_iter([("watermark", fired)])?],
             },
@@ -158,7 +158,7 @@ impl Operator for WindowAggregate {
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for table in tables {
-            match table.name {
+            match table.name.as_ref() {
                 "slices" => table.rows.iter().try_for_each(|rows| self.slices.thaw(rows))?,
                 "fired" => {
                     let marks = table.rows.iter().map(|r| Ok(int64(r.column(0))?.iter().flatten().max()));

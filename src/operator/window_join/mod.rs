@@ -226,14 +226,14 @@ impl Operator for WindowJoin {
         let mut tables = vec![self.reached.freeze()?];
         for (side, name) in self.sides.iter().zip(["left", "right"]) {
             let rows = side.open.values().map(|store| store.freeze()).collect::<Result<Vec<_>>>()?.concat();
-            tables.push(StateTable { name, placement: Placement::Key(side.keys.clone()), rows });
+            tables.push(StateTable { name: name.into(), placement: Placement::Key(side.keys.clone()), rows });
         }
         Ok(tables)
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for table in tables {
-            let side = match table.name {
+            let side = match table.name.as_ref() {
                 REACHED => {
                     self.reached.thaw(&table);
                     continue;

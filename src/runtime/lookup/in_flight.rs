@@ -44,6 +44,18 @@ pub struct LookupWork {
     pub answered: Vec<(ChangeBatch, Answer)>,
 }
 
+impl InFlightState {
+    /// From what was out, each with the watermark behind it, and the watermark behind all.
+    pub fn of(out: impl Iterator<Item = (ChangeBatch, Watermark)>, latest: Watermark) -> Self {
+        Self { table: None, out: out.map(|(rows, behind)| Out { rows, behind }).collect(), latest }
+    }
+
+    /// What [`InFlightState::of`] takes.
+    pub fn parts(&self) -> (impl Iterator<Item = (ChangeBatch, Watermark)>, Watermark) {
+        (self.out.iter().map(|out| (out.rows.clone(), out.behind)), self.latest)
+    }
+}
+
 impl LookupWork {
     /// Deals the probes to workers as runs of neighbours, the first to the first.
     pub fn divide(self, workers: usize) -> Vec<Self> {

@@ -1,0 +1,115 @@
+//! Reading a checkpoint: the newest that is whole.
+
+use super::chunks::ChunkFile;
+use super::manifest::{Manifest, TableEntry};
+use super::store::CheckpointStore;
+use super::table::rows_as_changes;
+use crate::change::ChangeBatch;
+use crate::state::StateTable;
+use crate::{Error, Result};
+
+/// A checkpoint whose files are all there and undamaged.
+pub struct Checkpoint {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Newer checkpoints that were passed over because they are damaged: what is wrong with each.
+    pub passed_over: Vec<String>,
+    files: Vec<ChunkFile>,
+    store: CheckpointStore,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+/// Loads the newest checkpoint that is whole, passing over damaged ones with a warning; `None` where there is none at all.
+///
+/// # Errors
+/// When there are checkpoints and none is whole: a job does not begin anew unasked. And when the store does not answer.
+pub async fn load_newest(store: &CheckpointStore) -> Result<Option<Checkpoint>> {
+    let mut passed_over = Vec::new();
+    for found in store.list().await? {
+        match Checkpoint::load(store, found.id).await {
+            Ok(checkpoint) => return Ok(Some(Checkpoint { passed_over, ..checkpoint })),
+            Err(e) => {
+                log::warn!("{e}; an earlier checkpoint is tried");
+                passed_over.push(e.to_string());
+            }
+        }
+    }
+    match passed_over.first() {
+        None => Ok(None),
+        Some(e) => {
+            let reason = format!("no checkpoint there can be restored; of the newest: {e}");
+            Err(Error::Checkpoint { place: store.address(), reason })
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Loads a checkpoint and all its files.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with what is damaged.
+    pub async fn load(store: &CheckpointStore, id: u64) -> Result<Self> {
+        let manifest = store.manifest(id).await?;
+        let mut files = Vec::with_capacity(manifest.files.len());
+        for file in &manifest.files {
+            let bytes = store.read(&file.path, file.bytes).await.map_err(|e| match e {
+                Error::Io { context, source } => store.damaged(&file.path, format!("{context}: {source}")),
+                other => other,
+            })?;
+            if crc32fast::hash(&bytes) != file.checksum {
+                return Err(store.damaged(&file.path, "it is damaged: its checksum does not fit".into()));
+            }
+            files.push(ChunkFile::open(bytes).map_err(|reason| store.damaged(&file.path, reason))?);
+        }
+        Ok(Self { manifest, passed_over: Vec::new(), files, store: store.clone() })
+    }
+
+    /// The rows of a table.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the files hold something else than the manifest says.
+    pub fn table(&self, entry: &TableEntry) -> Result<StateTable> {
+        let mut rows = Vec::with_capacity(entry.chunks.len());
+        for chunk in &entry.chunks {
+            let (Some(file), Some(named)) = (self.files.get(chunk.file), self.manifest.files.get(chunk.file)) else {
+                return Err(self.wrong(format!("table '{}' names a file that is not listed", entry.name)));
+            };
+            let read = file.chunk(chunk.group, chunk.rows, &entry.columns);
+            rows.push(read.map_err(|reason| self.store.damaged(&named.path, reason))?);
+        }
+        let placement = (&entry.placement).into();
+        if let crate::state::Placement::Key(columns) = &placement {
+            if columns.iter().any(|c| *c >= entry.columns.len() && !entry.chunks.is_empty()) {
+                return Err(self.wrong(format!("table '{}' has key columns that it does not have", entry.name)));
+            }
+        }
+        Ok(StateTable { name: entry.name.clone().into(), placement, rows })
+    }
+
+    /// Changes, chunk by chunk.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::table`].
+    pub fn changes(&self, entry: &TableEntry) -> Result<Vec<ChangeBatch>> {
+        let table = self.table(entry)?;
+        let changes = table.rows.iter().map(rows_as_changes);
+        changes.collect::<Result<_, String>>().map_err(|reason| self.wrong(format!("table '{}': {reason}", entry.name)))
+    }
+
+    /// An error met while restoring, with the checkpoint's name.
+    pub(in crate::runtime) fn unusable(&self, error: Error) -> Error {
+        match error {
+            Error::Checkpoint { .. } => error,
+            other => self.wrong(format!("it cannot be restored: {other}")),
+        }
+    }
+
+    pub(super) fn wrong(&self, reason: String) -> Error {
+        self.store.damaged(&CheckpointStore::folder(self.manifest.id), reason)
+    }
+}

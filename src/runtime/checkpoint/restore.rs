@@ -1,0 +1,166 @@
+//! From a checkpoint to the state of a circuit, which may have changed since.
+
+use std::collections::{HashMap, HashSet};
+
+use super::identity::{node_ids, sink_id, source_id};
+use super::read::Checkpoint;
+use crate::change::Watermark;
+use crate::connector::{Prepared, SinkRecovery};
+use crate::runtime::circuit::{Circuit, NodeId};
+use crate::runtime::executor::Snapshot;
+use crate::runtime::lookup::InFlightState;
+use crate::{Error, Result};
+
+use super::coordinate::Positions;
+
+/// What a job said of the checkpoint that it goes on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// The checkpoint's number.
+    pub checkpoint: u64,
+    /// Whether the job had come to its end there: then there is nothing more to do.
+    pub ended: bool,
+    /// Which state is kept, which operators start empty, what is dropped; in sentences.
+    pub report: Vec<String>,
+}
+
+/// What a job goes on with.
+pub struct Restored {
+    /// The operators' state.
+    pub snapshot: Snapshot,
+    /// By source.
+    pub(in crate::runtime) positions: Vec<Positions>,
+    /// By sink: what it may still have to commit.
+    pub recoveries: Vec<SinkRecovery>,
+    /// By source: whether it had ended.
+    pub ended: Vec<bool>,
+    /// What is kept, what starts empty, what is dropped; in sentences.
+    pub report: Vec<String>,
+}
+
+impl Restored {
+    /// Gives each node of the circuit the state of the node that computed the same, and each source its positions.
+    ///
+    /// # Errors
+    /// When output that was prepared would be lost, because its sink is no longer there; or when the checkpoint does not hold
+    /// what it says.
+    pub fn new(circuit: &Circuit, checkpoint: &Checkpoint) -> Result<Self> {
+        let manifest = &checkpoint.manifest;
+        let mut report = checkpoint.passed_over.clone();
+        if !report.is_empty() {
+            report.push(format!(
+                "what was committed after checkpoint {} comes again: that had gone out before the damage was found",
+                manifest.id
+            ));
+        }
+        let known: HashMap<&str, usize> =
+            manifest.operators.iter().enumerate().map(|(i, o)| (o.id.as_str(), i)).collect();
+        let mut taken = HashSet::new();
+        let ids = node_ids(circuit);
+        let mut tables = Vec::with_capacity(ids.len());
+        let mut nodes = Vec::with_capacity(ids.len());
+        let mut in_flight: HashMap<usize, InFlightState> = HashMap::new();
+        for (number, id) in ids.iter().enumerate() {
+            let node = circuit.node(NodeId(number));
+            let described = || format!("{} ({})", circuit.name(NodeId(number)), node.notes.detail);
+            let Some(entry) = known.get(id.as_str()).map(|i| &manifest.operators[*i]) else {
+                if node.notes.bound.is_some() {
+                    report.push(format!("starts empty: {}", described()));
+                }
+                tables.push(Vec::new());
+                nodes.push(Watermark::MIN);
+                continue;
+            };
+            taken.insert(id.as_str());
+            if node.notes.bound.is_some() {
+                let rows: usize = entry.tables.iter().flat_map(|t| &t.chunks).map(|c| c.rows).sum();
+                report.push(format!("keeps its state of {rows} rows: {}", described()));
+            }
+            tables.push(entry.tables.iter().map(|t| checkpoint.table(t)).collect::<Result<Vec<_>>>()?);
+            nodes.push(Watermark(entry.watermark));
+            if let Some(out) = &entry.in_flight {
+                let rows = out.rows.as_ref().map(|rows| checkpoint.changes(rows)).transpose()?.unwrap_or_default();
+                if rows.len() != out.behind.len() {
+                    return Err(checkpoint.wrong("what a look-up had out is not complete".into()));
+                }
+                let out_rows = rows.into_iter().zip(out.behind.iter().map(|b| Watermark(*b)));
+                in_flight.insert(number, InFlightState::of(out_rows, Watermark(out.latest)));
+            }
+        }
+        for entry in manifest.operators.iter().filter(|o| !taken.contains(o.id.as_str())) {
+            let rows: usize = entry.tables.iter().flat_map(|t| &t.chunks).map(|c| c.rows).sum();
+            if rows > 0 {
+                report.push(format!("is dropped, with {rows} rows: {} ({})", entry.name, entry.detail));
+            }
+        }
+        let lookups = circuit.lookups.iter().enumerate().map(|(lookup, _)| {
+            let at = circuit
+                .nodes
+                .iter()
+                .position(|n| matches!(n.kind, crate::runtime::circuit::NodeKind::Lookup(i) if i == lookup));
+            at.and_then(|node| in_flight.remove(&node)).unwrap_or_default()
+        });
+        let lookups = lookups.collect();
+        let mut restored = Self {
+            snapshot: Snapshot { workers: vec![tables], sources: Vec::new(), nodes, lookups },
+            positions: Vec::new(),
+            recoveries: Vec::new(),
+            ended: Vec::new(),
+            report,
+        };
+        restored.take_sources(circuit, checkpoint)?;
+        restored.take_sinks(circuit, checkpoint)?;
+        Ok(restored)
+    }
+
+    fn take_sources(&mut self, circuit: &Circuit, checkpoint: &Checkpoint) -> Result<()> {
+        for source in &circuit.sources {
+            let id = source_id(source);
+            let name = &source.table.name;
+            let Some(entry) = checkpoint.manifest.sources.iter().find(|s| s.id == id) else {
+                self.report.push(format!("is read from its beginning: table '{name}'"));
+                self.snapshot.sources.push(Vec::new());
+                self.positions.push(Positions::default());
+                self.ended.push(false);
+                continue;
+            };
+            if !entry.replayable {
+                self.report.push(format!(
+                    "cannot be read again: table '{name}'; what it gave after the checkpoint is to be given again"
+                ));
+            }
+            self.snapshot.sources.push(entry.watermarks.iter().map(|w| Watermark(*w)).collect());
+            self.positions.push(Positions::from_entry(entry));
+            self.ended.push(entry.ended);
+        }
+        Ok(())
+    }
+
+    fn take_sinks(&mut self, circuit: &Circuit, checkpoint: &Checkpoint) -> Result<()> {
+        let manifest = &checkpoint.manifest;
+        let mut found = HashSet::new();
+        for sink in &circuit.sinks {
+            let id = sink_id(sink);
+            let entry = manifest.sinks.iter().find(|s| s.id == id && !found.contains(&id));
+            let mut recovery = SinkRecovery { id: id.clone(), prepared: Vec::new() };
+            for prepared in entry.iter().flat_map(|e| &e.prepared) {
+                let rows = prepared.rows.as_ref().map(|rows| checkpoint.changes(rows)).transpose()?;
+                recovery.prepared.push(Prepared { note: prepared.note.clone(), rows: rows.unwrap_or_default() });
+            }
+            found.insert(id);
+            self.recoveries.push(recovery);
+        }
+        let lost = manifest.sinks.iter().find(|s| !s.prepared.is_empty() && !found.contains(&s.id));
+        match lost {
+            None => Ok(()),
+            Some(sink) => Err(Error::Checkpoint {
+                place: format!("{} of job '{}'", manifest.id, manifest.job),
+                reason: format!(
+                    "table '{}' has output that was prepared and may not have been committed, and the script no longer writes \
+                     to it as it did; start the former script once and suspend it",
+                    sink.table
+                ),
+            }),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Writing a checkpoint, beside the steps that follow it.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayData, RecordBatch};
+
+use super::chunks::encode;
+use super::manifest::{ChunkEntry, FileEntry, InFlightEntry, Manifest, PreparedEntry, TableEntry};
+use super::store::CheckpointStore;
+use super::table::{changes_as_rows, plain};
+use crate::change::ChangeBatch;
+use crate::connector::Prepared;
+use crate::state::StateTable;
+use crate::{Error, Result};
+
+/// The state of a job between two steps, by reference.
+#[derive(Debug, Clone)]
+pub(super) struct Frozen {
+    /// All but the rows.
+    pub manifest: Manifest,
+    /// The operators' tables, by node; of all workers.
+    pub tables: Vec<Vec<StateTable>>,
+    /// What look-ups had out, by node, each with the watermark behind it; and the watermark behind all.
+    pub in_flight: Vec<(usize, Vec<(ChangeBatch, i64)>, i64)>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::runtime) struct Written {
+    /// Bytes of new files.
+    pub bytes: u64,
+    /// Bytes that the whole checkpoint has, those of earlier ones' files included.
+    pub total_bytes: u64,
+}
+
+/// Writes the checkpoints of a job, and knows what the last one had.
+#[derive(Debug)]
+pub(super) struct Writer {
+    store: CheckpointStore,
+    /// Chunks that the last checkpoint had and whose memory the state still held: as long as a chunk is kept here, no other can
+    /// stand at its address.
+    known: HashMap<Identity, Known>,
+}
+
+/// Where the buffers of a chunk's columns are: equal for two chunks only if they are the same memory.
+type Identity = Vec<usize>;
+
+#[derive(Debug, Clone)]
+struct Known {
+    /// Keeps the memory from being another's.
+    _chunk: RecordBatch,
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    file: FileEntry,
+    group: usize,
+    /// How many rows the file has in all.
+    file_rows: usize,
+}
+
+/// One file to be written.
+struct Pending {
+    path: String,
+    chunks: Vec<RecordBatch>,
+    identities: Vec<Option<Identity>>,
+}
+
+impl Writer {
+    pub fn new(store: CheckpointStore) -> Self {
+        Self { store, known: HashMap::new() }
+    }
+
+    pub fn store(&self) -> &CheckpointStore {
+        &self.store
+    }
+
+    /// Writes all rows that are not there yet, and then the manifest.
+    ///
+    /// # Errors
+    /// When the store or Parquet refuses; nothing is published then.
+    pub async fn write(&mut self, frozen: Frozen, prepared: Vec<Vec<(u64, Prepared)>>) -> Result<Written> {
+        let Frozen { mut manifest, tables, in_flight } = frozen;
+        let mut book = Book { id: manifest.id, ..Book::default() };
+        let live = self.live_rows(&tables);
+        let mut next = HashMap::new();
+        for (node, tables) in tables.into_iter().enumerate() {
+            for table in tables {
+                let name = format!("{node:02}-{}-{}", label(&manifest.operators[node].name), label(&table.name));
+                let entry = self.table(table, &name, &live, &mut book, &mut next).await?;
+                manifest.operators[node].tables.push(entry);
+            }
+        }
+        for (node, out, latest) in in_flight {
+            let behind = out.iter().map(|(_, behind)| *behind).collect();
+            let rows = out.iter().map(|(rows, _)| changes_as_rows(rows)).collect::<Result<Vec<_>>>()?;
+            let name = format!("{node:02}-in-flight");
+            let rows = self.rows(rows, &name, &live, &mut book, &mut next).await?;
+            manifest.operators[node].in_flight = Some(InFlightEntry { latest, behind, rows });
+        }
+        for (sink, prepared) in prepared.into_iter().enumerate() {
+            for (checkpoint, Prepared { note, rows }) in prepared {
+                let name = format!("sink-{sink:02}-{checkpoint:08}");
+                let rows = rows.iter().map(changes_as_rows).collect::<Result<Vec<_>>>()?;
+                let rows = self.rows(rows, &name, &live, &mut book, &mut next).await?;
+                manifest.sinks[sink].prepared.push(PreparedEntry { checkpoint, note, rows });
+            }
+        }
+        let total_bytes = book.files.iter().map(|f| f.bytes).sum();
+        manifest.files = book.files;
+        self.store.publish(&mut manifest).await?;
+        self.known = next;
+        Ok(Written { bytes: book.written, total_bytes })
+    }
+
+    /// How many rows of each file the state still has: a file most of whose rows are gone is not worth keeping.
+    fn live_rows(&self, tables: &[Vec<StateTable>]) -> HashMap<String, usize> {
+        let mut live = HashMap::new();
+        for chunk in tables.iter().flatten().flat_map(|t| &t.rows) {
+            if let Some(known) = self.known.get(&identity(chunk)) {
+                *live.entry(known.place.file.path.clone()).or_default() += chunk.num_rows();
+            }
+        }
+        live
+    }
+
+    async fn rows(
+        &self,
+        rows: Vec<RecordBatch>,
+        name: &str,
+        live: &HashMap<String, usize>,
+        book: &mut Book,
+        next: &mut HashMap<Identity, Known>,
+    ) -> Result<Option<TableEntry>> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        self.table(plain("rows", rows), name, live, book, next).await.map(Some)
+    }
+
+    async fn table(
+        &self,
+        table: StateTable,
+        name: &str,
+        live: &HashMap<String, usize>,
+        book: &mut Book,
+        next: &mut HashMap<Identity, Known>,
+    ) -> Result<TableEntry> {
+        let schema = table.rows.first().map(RecordBatch::schema);
+        let columns = schema.iter().flat_map(|s| s.fields().iter().map(|f| f.name().clone())).collect();
+        let mut pending = Pending { path: book.path(name), chunks: Vec::new(), identities: Vec::new() };
+        // For each chunk its file's number, or none for those of the new file.
+        let mut places: Vec<(Option<usize>, usize, usize)> = Vec::with_capacity(table.rows.len());
+        for chunk in table.rows.into_iter().filter(|c| c.num_rows() > 0) {
+            let identity = identity(&chunk);
+            let known = self.known.get(&identity).filter(|k| {
+                live.get(&k.place.file.path).is_some_and(|live| live.saturating_mul(2) >= k.place.file_rows)
+            });
+            match known {
+                Some(known) => {
+                    places.push((Some(book.number(&known.place.file)), known.place.group, chunk.num_rows()));
+                    next.insert(identity, known.clone());
+                }
+                None => {
+                    places.push((None, pending.chunks.len(), chunk.num_rows()));
+                    pending.identities.push(is_shared(&chunk).then_some(identity));
+                    pending.chunks.push(chunk);
+                }
+            }
+        }
+        let own = if pending.chunks.is_empty() { None } else { Some(self.put(pending, book, next).await?) };
+        let chunk = |(file, group, rows): (Option<usize>, usize, usize)| {
+            let file = file.or(own).ok_or_else(|| Error::internal("a chunk without a file"))?;
+            Ok(ChunkEntry { file, group, rows })
+        };
+        let chunks = places.into_iter().map(chunk).collect::<Result<_>>()?;
+        Ok(TableEntry { name: table.name.to_string(), placement: (&table.placement).into(), columns, chunks })
+    }
+
+    /// Writes a file; gives its number.
+    async fn put(&self, file: Pending, book: &mut Book, next: &mut HashMap<Identity, Known>) -> Result<usize> {
+        let Pending { path, chunks, identities } = file;
+        let encoded = tokio::task::spawn_blocking(move || {
+            let bytes = encode(&chunks)?;
+            let checksum = crc32fast::hash(&bytes);
+            Ok((bytes, checksum, chunks))
+        });
+        let encoded: Result<_> = encoded.await.map_err(|e| Error::internal(format!("encoding state: {e}")))?;
+        let (bytes, checksum, chunks) = encoded?;
+        let file = FileEntry { path, bytes: bytes.len() as u64, checksum };
+        book.written += file.bytes;
+        self.store.write(&file.path, bytes).await?;
+        let file_rows = chunks.iter().map(RecordBatch::num_rows).sum();
+        for (group, (chunk, identity)) in chunks.into_iter().zip(identities).enumerate() {
+            if let Some(identity) = identity {
+                next.insert(identity, Known { _chunk: chunk, place: Place { file: file.clone(), group, file_rows } });
+            }
+        }
+        Ok(book.number(&file))
+    }
+}
+
+/// The files of a checkpoint that is being written.
+#[derive(Default)]
+struct Book {
+    id: u64,
+    files: Vec<FileEntry>,
+    numbers: HashMap<String, usize>,
+    made: usize,
+    written: u64,
+}
+
+impl Book {
+    /// A path for a new file: told apart by a number, as several workers have tables of one name.
+    fn path(&mut self, name: &str) -> String {
+        self.made += 1;
+        format!("{}/{name}.{}.parquet", CheckpointStore::folder(self.id), self.made)
+    }
+
+    fn number(&mut self, file: &FileEntry) -> usize {
+        if let Some(number) = self.numbers.get(&file.path) {
+            return *number;
+        }
+        self.files.push(file.clone());
+        self.numbers.insert(file.path.clone(), self.files.len() - 1);
+        self.files.len() - 1
+    }
+}
+
+/// A name as part of a file's name.
+fn label(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    name.chars().take(48).map(plain).collect::<String>().trim_matches('-').to_string()
+}
+
+fn identity(chunk: &RecordBatch) -> Identity {
+    fn add(data: &ArrayData, identity: &mut Identity) {
+        identity.extend([data.offset(), data.len()]);
+        identity.extend(data.buffers().iter().flat_map(|b| [b.as_ptr() as usize, b.len()]));
+        identity.extend(data.nulls().iter().flat_map(|n| [n.buffer().as_ptr() as usize, n.offset()]));
+        data.child_data().iter().for_each(|child| add(child, identity));
+    }
+    let mut identity = vec![chunk.num_rows()];
+    chunk.columns().iter().for_each(|column| add(&column.to_data(), &mut identity));
+    identity
+}
+
+/// Whether the state holds a chunk's memory, too: what was copied for this checkpoint will not come again.
+fn is_shared(chunk: &RecordBatch) -> bool {
+    fn shared(data: &ArrayData, held: usize) -> bool {
+        // Once by the column and once by `data`.
+        data.buffers().iter().all(|b| b.strong_count() > held) && data.child_data().iter().all(|c| shared(c, held))
+    }
+    chunk.num_columns() > 0 && chunk.columns().iter().all(|column| shared(&column.to_data(), 2))
+}
