@@ -1,4 +1,4 @@
-//! A whole number times a decimal literal, at once.
+//! A whole number times a decimal literal, at once, also where a DOUBLE is made of the product.
 //!
 //! `0.908 * price` is planned as a cast of `price` to a decimal, checked value by value, and a product, checked again. Where the types
 //! alone tell that neither can overflow, one pass does both.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
+    ArrowPrimitiveType, DataType, Decimal128Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
 };
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DataFusionError, Result as DataFusionResult, ScalarValue};
@@ -25,12 +25,14 @@ struct ScaledInteger {
     factor: i128,
     precision: u8,
     scale: i8,
+    /// Whether the product is given as a DOUBLE.
+    double: bool,
 }
 
 /// The expression with products of whole numbers and decimal literals taken together.
 pub(super) fn fuse(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     let fused = expr.transform_up(|expr| {
-        Ok(match scaled(&expr, schema) {
+        Ok(match scaled(&expr, schema).or_else(|| as_double(&expr)) {
             Some(scaled) => Transformed::yes(Arc::new(scaled) as _),
             None => Transformed::no(expr),
         })
@@ -50,7 +52,21 @@ fn scaled(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<ScaledInteger
     let factor_digits = factor.unsigned_abs().checked_ilog10().map_or(1, |n| n as u8 + 1);
     let fits = *cast_precision >= digits && scale == *factor_scale && precision >= digits + factor_digits;
     let input = Arc::clone(cast.expr());
-    fits.then_some(ScaledInteger { input, factor: *factor, precision, scale })
+    fits.then_some(ScaledInteger { input, factor: *factor, precision, scale, double: false })
+}
+
+/// A product that is cast to DOUBLE.
+fn as_double(expr: &Arc<dyn PhysicalExpr>) -> Option<ScaledInteger> {
+    let cast = expr.downcast_ref::<CastExpr>().filter(|c| *c.cast_type() == DataType::Float64)?;
+    let product = cast.expr().downcast_ref::<ScaledInteger>().filter(|p| !p.double && p.scale >= 0)?;
+    let ScaledInteger { input, factor, precision, scale, .. } = product;
+    Some(ScaledInteger {
+        input: Arc::clone(input),
+        factor: *factor,
+        precision: *precision,
+        scale: *scale,
+        double: true,
+    })
 }
 
 /// How many decimal digits the values of a type have at most.
@@ -69,6 +85,17 @@ impl ScaledInteger {
     where
         T::Native: Into<i128>,
     {
+        if self.double {
+            let divisor = 10_f64.powi(i32::from(self.scale));
+            // Of 64 bits where that is enough: the same number, and much quicker made a DOUBLE of.
+            let quotient = |product: i128| match i64::try_from(product) {
+                Ok(product) => product as f64 / divisor,
+                Err(_) => product as f64 / divisor,
+            };
+            let doubles: PrimitiveArray<Float64Type> =
+                values.as_primitive::<T>().unary(|value| quotient(value.into() * self.factor));
+            return Ok(Arc::new(doubles));
+        }
         let products: PrimitiveArray<Decimal128Type> =
             values.as_primitive::<T>().unary(|value| value.into() * self.factor);
         Ok(Arc::new(products.with_precision_and_scale(self.precision, self.scale)?))
@@ -77,7 +104,7 @@ impl ScaledInteger {
 
 impl PhysicalExpr for ScaledInteger {
     fn data_type(&self, _: &Schema) -> DataFusionResult<DataType> {
-        Ok(DataType::Decimal128(self.precision, self.scale))
+        Ok(if self.double { DataType::Float64 } else { DataType::Decimal128(self.precision, self.scale) })
     }
 
     fn nullable(&self, input_schema: &Schema) -> DataFusionResult<bool> {
@@ -106,7 +133,8 @@ impl PhysicalExpr for ScaledInteger {
     ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
         let input = children.into_iter().next();
         let input = input.ok_or_else(|| DataFusionError::Internal("a product without its factor".into()))?;
-        Ok(Arc::new(Self { input, factor: self.factor, precision: self.precision, scale: self.scale }))
+        let Self { factor, precision, scale, double, .. } = *self;
+        Ok(Arc::new(Self { input, factor, precision, scale, double }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,7 +146,8 @@ impl PhysicalExpr for ScaledInteger {
 impl fmt::Display for ScaledInteger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let factor = ScalarValue::Decimal128(Some(self.factor), self.precision, self.scale);
-        write!(f, "{} * {factor}", self.input)
+        let cast = if self.double { " as DOUBLE" } else { "" };
+        write!(f, "{} * {factor}{cast}", self.input)
     }
 }
 
@@ -126,14 +155,15 @@ impl fmt::Display for ScaledInteger {
 impl PartialEq for ScaledInteger {
     fn eq(&self, other: &Self) -> bool {
         self.input.eq(&other.input)
-            && (self.factor, self.precision, self.scale) == (other.factor, other.precision, other.scale)
+            && (self.factor, self.precision, self.scale, self.double)
+                == (other.factor, other.precision, other.scale, other.double)
     }
 }
 
 impl std::hash::Hash for ScaledInteger {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.input.hash(state);
-        (self.factor, self.precision, self.scale).hash(state);
+        (self.factor, self.precision, self.scale, self.double).hash(state);
     }
 }
 
@@ -159,11 +189,14 @@ mod tests {
         let rows =
             RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(values.to_vec()))]).unwrap();
         for factor in [0, 1, 908, -999] {
-            let before = product(factor, DataType::Decimal128(19, 0), &schema);
-            let after = fuse(Arc::clone(&before), &schema).unwrap();
-            assert!(after.downcast_ref::<ScaledInteger>().is_some(), "{after}");
-            let results = [before, after].map(|e| e.evaluate(&rows).unwrap().into_array(6).unwrap());
-            assert_eq!(&results[0], &results[1], "{factor}");
+            let decimal = product(factor, DataType::Decimal128(19, 0), &schema);
+            let double = cast(Arc::clone(&decimal), &schema, DataType::Float64).unwrap();
+            for before in [decimal, double] {
+                let after = fuse(Arc::clone(&before), &schema).unwrap();
+                assert!(after.downcast_ref::<ScaledInteger>().is_some(), "{after}");
+                let results = [before, after].map(|e| e.evaluate(&rows).unwrap().into_array(6).unwrap());
+                assert_eq!(&results[0], &results[1], "{factor}");
+            }
         }
     }
 
