@@ -30,7 +30,10 @@ const QUERIES: [(&str, &str); 4] = [
         "join, rows only come",
         "SELECT b.auction, b.price + CHAR_LENGTH(b.url) FROM bids b JOIN auctions a ON b.auction = a.id WHERE a.category = 10",
     ),
-    ("window aggregate by bidder", "SELECT bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end"),
+    (
+        "window aggregate by bidder",
+        "SELECT bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end",
+    ),
     ("sum by auction", "SELECT auction, SUM(price) FROM bids GROUP BY auction"),
     (
         "last bid of each bidder and auction",

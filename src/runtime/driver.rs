@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
@@ -15,9 +17,7 @@ use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
 use super::partitions::Partitions;
 use super::port::{Arrival, Port, Resume, Told};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-
+use super::tasks::AbortOnDrop;
 use crate::change::{ChangeBatch, Clock, Sleeper};
 use crate::connector::{SinkRecovery, SourceBatch};
 use crate::{Error, Result};
@@ -36,6 +36,17 @@ pub enum JobEnd {
     Cancelled,
     /// The job was suspended: started again, it goes on from its last checkpoint.
     Suspended,
+}
+
+/// What a driver did in one turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It stepped, or began; there may be more to do.
+    Stepped,
+    /// There was nothing to do, and will not be for so long, unless something wakes it.
+    Rested(Duration),
+    /// It has come to its end.
+    Ended(JobEnd),
 }
 
 /// Tells a driver to stop, from any thread.
@@ -111,6 +122,12 @@ pub(super) struct Driver {
     pub pace: Pace,
     /// How many rows of a source go into one step at most; one more where an update's two rows would be parted.
     pub step_rows: usize,
+    /// How the sources stand; nothing before the first turn.
+    pub states: Option<Vec<SourceState>>,
+    /// What the clock wakes when it is moved.
+    pub sleeper: Option<Arc<dyn Sleeper>>,
+    /// Whether what was left has been taken for the end.
+    pub drained: bool,
     /// When each source last brought rows, by the clock.
     pub last_rows: Vec<i64>,
     /// How the partitions of sources stand.
@@ -120,15 +137,6 @@ pub(super) struct Driver {
     pub orders: Option<AbortOnDrop>,
     /// Where it tells from which checkpoint it goes on, or that there is none.
     pub resumed: watch::Sender<Option<Option<Resumed>>>,
-}
-
-/// A task that ends with its owner.
-pub(super) struct AbortOnDrop(pub JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// What the sources and look-ups had ready.
@@ -149,53 +157,80 @@ impl Driver {
     /// The first that any part of the job met.
     pub fn run(mut self) -> Result<JobEnd> {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut states = vec![SourceState::Active; self.ports.len()];
         let mut since_report = Stopwatch::start();
+        loop {
+            let tick = since_report.elapsed() > REPORT_EVERY;
+            if tick {
+                since_report = Stopwatch::start();
+            }
+            match self.turn(&waker, tick)? {
+                Turn::Stepped => {}
+                Turn::Rested(timeout) => std::thread::park_timeout(timeout),
+                Turn::Ended(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// Goes on from the last checkpoint, the first time; then looks once at everything that may have happened, and steps if there is
+    /// a reason to. With a `tick` operators report what they hold, and sinks close files by age.
+    ///
+    /// # Errors
+    /// The first that any part of the job met; there is no further turn then.
+    pub fn turn(&mut self, waker: &Waker, tick: bool) -> Result<Turn> {
+        let Some(mut states) = self.states.take() else { return self.begin(waker) };
+        let turn = self.look(&mut states, waker, tick);
+        self.states = Some(states);
+        turn
+    }
+
+    fn begin(&mut self, waker: &Waker) -> Result<Turn> {
+        let mut states = vec![SourceState::Active; self.ports.len()];
         if self.resume(&mut states)? {
             self.outlets.iter_mut().try_for_each(Outlet::close)?;
-            return Ok(JobEnd::Finished);
+            return Ok(Turn::Ended(JobEnd::Finished));
         }
         self.last_rows = vec![self.clock.now_millis(); self.ports.len()];
         self.partitions = Partitions::new(self.ports.iter().map(|p| p.partitions), self.clock.now_millis());
         // Known to the clock as long as the job runs.
         let sleeper: Arc<dyn Sleeper> = Arc::new(Unpark(std::thread::current()));
         self.clock.on_move(Arc::downgrade(&sleeper));
-        let mut drained = false;
-        loop {
-            let now = self.clock.now_millis();
-            self.take_checkpoint(&states, now)?;
-            let taken = match self.control.get() {
-                CANCEL => return Ok(JobEnd::Cancelled),
-                SUSPEND => {
-                    self.last_checkpoint(Reason::Suspend, &states)?;
-                    self.outlets.iter_mut().try_for_each(Outlet::close)?;
-                    return Ok(JobEnd::Suspended);
-                }
-                DRAIN if !drained && self.lookups.iter().all(LookupEdge::is_open) => {
-                    drained = true;
-                    self.drain(&mut states)?
-                }
-                _ => self.take(&waker, &mut states, now)?,
-            };
-            if !taken.news && !self.ports.is_empty() && !self.timer_is_due() {
-                self.rest(&mut since_report)?;
-                continue;
+        self.sleeper = Some(sleeper);
+        self.states = Some(states);
+        Ok(Turn::Stepped)
+    }
+
+    fn look(&mut self, states: &mut [SourceState], waker: &Waker, tick: bool) -> Result<Turn> {
+        let now = self.clock.now_millis();
+        self.take_checkpoint(states, now)?;
+        let taken = match self.control.get() {
+            CANCEL => return Ok(Turn::Ended(JobEnd::Cancelled)),
+            SUSPEND => {
+                self.last_checkpoint(Reason::Suspend, states)?;
+                self.outlets.iter_mut().try_for_each(Outlet::close)?;
+                return Ok(Turn::Ended(JobEnd::Suspended));
             }
-            if !self.step(taken, &states, now)? {
-                return Ok(JobEnd::Cancelled);
+            DRAIN if !self.drained && self.lookups.iter().all(LookupEdge::is_open) => {
+                self.drained = true;
+                self.drain(states)?
             }
-            if since_report.elapsed() > REPORT_EVERY {
-                since_report = Stopwatch::start();
-                self.executor.report()?;
-            }
-            if self.ports.iter().all(Port::is_closed) && self.executor.is_settled() {
-                break;
-            }
+            _ => self.take(waker, states, now)?,
+        };
+        if !taken.news && !self.ports.is_empty() && !self.timer_is_due() {
+            return self.rest(tick).map(Turn::Rested);
+        }
+        if !self.step(taken, states, now)? {
+            return Ok(Turn::Ended(JobEnd::Cancelled));
+        }
+        if tick {
+            self.executor.report()?;
+        }
+        if !self.ports.iter().all(Port::is_closed) || !self.executor.is_settled() {
+            return Ok(Turn::Stepped);
         }
         self.executor.report()?;
-        self.last_checkpoint(Reason::End, &states)?;
+        self.last_checkpoint(Reason::End, states)?;
         self.outlets.iter_mut().try_for_each(Outlet::close)?;
-        Ok(JobEnd::Finished)
+        Ok(Turn::Ended(JobEnd::Finished))
     }
 
     /// Goes on from the job's last checkpoint, where there is one; true when the job had come to its end there.
@@ -312,12 +347,10 @@ impl Driver {
         self.executor.next_timer().is_some_and(|at| at <= self.clock.now_millis())
     }
 
-    /// Nothing to do: lets held-back output go, and waits for a wake-up.
-    fn rest(&mut self, since_report: &mut Stopwatch) -> Result<()> {
-        let tick = since_report.elapsed() > REPORT_EVERY;
+    /// Nothing to do: lets held-back output go, and says how long to wait for a wake-up.
+    fn rest(&mut self, tick: bool) -> Result<Duration> {
         self.outlets.iter_mut().try_for_each(|o| o.flush(tick))?;
         if tick {
-            *since_report = Stopwatch::start();
             self.executor.report()?;
         }
         let timers = self.lookups.iter().filter_map(LookupEdge::next_timer).chain(self.executor.next_timer());
@@ -325,8 +358,7 @@ impl Driver {
         let timer = timer.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0)));
         let timer = timer.into_iter().chain(self.coordinator.wait(self.clock.now_millis()));
         let timeout = self.idle_timeouts.iter().flatten().copied().chain(timer).min().unwrap_or(REST);
-        std::thread::park_timeout(timeout.clamp(Duration::from_millis(1), REST));
-        Ok(())
+        Ok(timeout.clamp(Duration::from_millis(1), REST))
     }
 
     /// Takes what has come back, and what the sources have ready, in fair shares; nothing of theirs as long as what is out

@@ -2,16 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread::Thread;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request, Resumed};
 use super::circuit::{Circuit, NodeKind, SinkSpec, SourceSpec};
-use super::driver::{Control, Driver, JobEnd};
+use super::driver::{Control, Driver, JobEnd, Turn};
 use super::executor::Executor;
 use super::lookup::LookupEdge;
 use super::metrics::{Metrics, MetricsSnapshot};
@@ -19,6 +20,7 @@ use super::outlet::Outlet;
 use super::pace::Pace;
 use super::partitions::Partitions;
 use super::port::Port;
+use super::tasks::Tasks;
 use crate::change::{ChangeBatch, Clock, SystemClock};
 use crate::table::WatermarkOptions;
 use crate::{Error, Result};
@@ -110,43 +112,11 @@ impl futures::Stream for Results {
 /// # Errors
 /// When a source or sink cannot be opened, or a thread not started.
 pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<(Job, Vec<Results>)> {
-    let circuit = Arc::new(circuit);
-    let executor = Executor::try_new(Arc::clone(&circuit), options.workers)?;
-    let metrics = Arc::clone(executor.metrics());
-    let _entered = runtime.enter();
-    let sources = circuit.sources.iter().map(|spec| {
-        let source = spec.connector.source(&spec.table, Arc::clone(&spec.projection));
-        source.map(|s| Port::new(s, &spec.table.name, runtime))
-    });
-    let ports = sources.collect::<Result<Vec<_>>>()?;
-    let lookups = circuit.lookups.iter().map(|spec| LookupEdge::open(spec, runtime)).collect::<Result<Vec<_>>>()?;
-    let mut results = Vec::new();
-    let outlets = open_outlets(&circuit, &mut results, runtime)?;
-    let idle_timeout = |spec: &SourceSpec| {
-        let own = WatermarkOptions::read(&spec.table.options)?.idle_timeout;
-        Ok(own.or(options.idle_timeout))
-    };
-    let idle_timeouts = circuit.sources.iter().map(idle_timeout).collect::<Result<_>>()?;
-    let control = Arc::new(Control::default());
+    let (keep, takes_checkpoints) = (options.keep.clone(), options.checkpoints.dir.is_some());
+    let (driver, results) = open(Arc::new(circuit), options, &Tasks::beside(runtime))?;
+    let (control, metrics) = (Arc::clone(&driver.control), Arc::clone(driver.executor.metrics()));
     let (ended, end) = watch::channel(None);
-    let takes_checkpoints = options.checkpoints.dir.is_some();
-    let (told, resumed) = watch::channel(None);
-    let driver = Driver {
-        resumed: told,
-        orders: None,
-        executor,
-        last_rows: Vec::new(),
-        partitions: Partitions::default(),
-        ports,
-        outlets,
-        lookups,
-        clock: options.clock,
-        control: Arc::clone(&control),
-        idle_timeouts,
-        pace: Pace::of(&circuit)?,
-        step_rows: options.step_rows,
-        coordinator: Coordinator::new(options.checkpoints, Arc::clone(&circuit), runtime.clone()),
-    };
+    let resumed = driver.resumed.subscribe();
     let thread = std::thread::Builder::new()
         .name("millstream-driver".into())
         .spawn(move || {
@@ -155,17 +125,93 @@ pub fn start(circuit: Circuit, options: JobOptions, runtime: &Handle) -> Result<
         })
         .map_err(|e| Error::io("starting the driver's thread", e))?;
     let driver = thread.thread().clone();
-    Ok((Job { control, driver, end, metrics, resumed, takes_checkpoints, _keep: options.keep }, results))
+    Ok((Job { control, driver, end, metrics, resumed, takes_checkpoints, _keep: keep }, results))
 }
 
-fn open_outlets(circuit: &Circuit, results: &mut Vec<Results>, runtime: &Handle) -> Result<Vec<Outlet>> {
+/// A job that its owner drives, turn by turn, in one thread with all its tasks: what a [`Job`] does, in an order that is the same every
+/// time. For simulations.
+pub struct ManualJob {
+    driver: Driver,
+}
+
+impl ManualJob {
+    /// Opens a circuit; its tasks go on while the runtime, which has no threads of its own, is waited in.
+    ///
+    /// # Errors
+    /// As [`start`].
+    pub fn open(circuit: Arc<Circuit>, options: JobOptions, runtime: Arc<Runtime>) -> Result<(Self, Vec<Results>)> {
+        let (driver, results) = open(circuit, options, &Tasks::within(runtime))?;
+        Ok((Self { driver }, results))
+    }
+
+    /// Goes on from the last checkpoint, the first time; then looks once at everything that may have happened, and steps if there is
+    /// a reason to. Waits only for checkpoints at the end and for full queues, outside of asynchronous code.
+    ///
+    /// # Errors
+    /// Whatever made the job fail; there is no further turn then.
+    pub fn turn(&mut self) -> Result<Turn> {
+        self.driver.turn(Waker::noop(), true)
+    }
+
+    /// As [`Job::stop`].
+    pub fn stop(&self) {
+        self.driver.control.drain();
+    }
+
+    /// As [`Job::suspend`].
+    pub fn suspend(&self) {
+        self.driver.control.suspend();
+    }
+}
+
+/// Opens a circuit's sources and sinks.
+fn open(circuit: Arc<Circuit>, options: JobOptions, tasks: &Tasks) -> Result<(Driver, Vec<Results>)> {
+    let executor = Executor::try_new(Arc::clone(&circuit), options.workers)?;
+    let _entered = tasks.handle().enter();
+    let sources = circuit.sources.iter().map(|spec| {
+        let source = spec.connector.source(&spec.table, Arc::clone(&spec.projection));
+        source.map(|s| Port::new(s, &spec.table.name, tasks))
+    });
+    let ports = sources.collect::<Result<Vec<_>>>()?;
+    let lookups =
+        circuit.lookups.iter().map(|spec| LookupEdge::open(spec, tasks.handle())).collect::<Result<Vec<_>>>()?;
+    let mut results = Vec::new();
+    let outlets = open_outlets(&circuit, &mut results, tasks)?;
+    let idle_timeout = |spec: &SourceSpec| {
+        let own = WatermarkOptions::read(&spec.table.options)?.idle_timeout;
+        Ok(own.or(options.idle_timeout))
+    };
+    let idle_timeouts = circuit.sources.iter().map(idle_timeout).collect::<Result<_>>()?;
+    let driver = Driver {
+        executor,
+        states: None,
+        sleeper: None,
+        orders: None,
+        resumed: watch::channel(None).0,
+        drained: false,
+        last_rows: Vec::new(),
+        partitions: Partitions::default(),
+        ports,
+        outlets,
+        lookups,
+        clock: options.clock,
+        control: Arc::new(Control::default()),
+        idle_timeouts,
+        pace: Pace::of(&circuit)?,
+        step_rows: options.step_rows,
+        coordinator: Coordinator::new(options.checkpoints, Arc::clone(&circuit), tasks.clone()),
+    };
+    Ok((driver, results))
+}
+
+fn open_outlets(circuit: &Circuit, results: &mut Vec<Results>, tasks: &Tasks) -> Result<Vec<Outlet>> {
     let schemas = circuit.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).map(|n| Arc::clone(&n.schema));
     let outlets = circuit.sinks.iter().zip(schemas).map(|(sink, schema)| match sink {
-        SinkSpec::Table { table, connector } => Ok(Outlet::open(connector.sink(table)?, &table.name, schema, runtime)),
+        SinkSpec::Table { table, connector } => Ok(Outlet::open(connector.sink(table)?, &table.name, schema, tasks)),
         SinkSpec::Result => {
             let (sender, queue) = mpsc::channel(QUEUED_RESULTS);
             results.push(Results { schema: Arc::clone(&schema), queue });
-            Ok(Outlet::channel(sender, "result", schema))
+            Ok(Outlet::channel(sender, "result", schema, tasks))
         }
     });
     outlets.collect()

@@ -19,13 +19,14 @@ mod outlet;
 mod pace;
 mod partitions;
 mod port;
+mod tasks;
 mod worker;
 
 pub use bound::{Bound, Count, Held, Lifetime};
 pub use checkpoint::{CheckpointOptions, Durable, Resumed};
 pub use circuit::Circuit;
-pub use driver::JobEnd;
+pub use driver::{JobEnd, Turn};
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput, StepPartitions};
-pub use job::{Job, JobOptions, Results, start};
+pub use job::{Job, JobOptions, ManualJob, Results, start};
 pub use lookup::{LookupInput, Probes};
 pub use metrics::{CheckpointMetrics, Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::tasks::Tasks;
 use crate::change::ChangeBatch;
 use crate::connector::{Prepared, Sink, SinkRecovery};
 use crate::{Error, Result};
@@ -39,24 +39,24 @@ pub(super) struct Outlet {
 }
 
 enum Kind {
-    Task { orders: Option<mpsc::Sender<Order>>, task: Option<JoinHandle<Result<()>>>, runtime: Handle },
-    Channel(mpsc::Sender<ChangeBatch>),
+    Task { orders: Option<mpsc::Sender<Order>>, task: Option<JoinHandle<Result<()>>>, runtime: Tasks },
+    Channel(mpsc::Sender<ChangeBatch>, Tasks),
 }
 
 impl Outlet {
-    pub fn open(sink: Box<dyn Sink>, table: &str, schema: SchemaRef, runtime: &Handle) -> Self {
+    pub fn open(sink: Box<dyn Sink>, table: &str, schema: SchemaRef, runtime: &Tasks) -> Self {
         if let Some(channel) = sink.channel() {
-            return Self::channel(channel, table, schema);
+            return Self::channel(channel, table, schema, runtime);
         }
         let (orders, queue) = mpsc::channel(QUEUED_BATCHES);
-        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         let task = runtime.spawn(write(sink, table.to_string(), queue));
         let kind = Kind::Task { orders: Some(orders), task: Some(task), runtime: runtime.clone() };
         Self { table: table.to_string(), schema, kind, unflushed: false }
     }
 
-    pub fn channel(channel: mpsc::Sender<ChangeBatch>, table: &str, schema: SchemaRef) -> Self {
-        Self { table: table.to_string(), schema, kind: Kind::Channel(channel), unflushed: false }
+    pub fn channel(channel: mpsc::Sender<ChangeBatch>, table: &str, schema: SchemaRef, runtime: &Tasks) -> Self {
+        let kind = Kind::Channel(channel, runtime.clone());
+        Self { table: table.to_string(), schema, kind, unflushed: false }
     }
 
     /// Hands changes over, waiting while the sink is behind. False when the taker of a channel has gone.
@@ -69,7 +69,7 @@ impl Outlet {
         }
         let changes = self.relabel(changes)?;
         match &self.kind {
-            Kind::Channel(channel) => Ok(channel.blocking_send(changes).is_ok()),
+            Kind::Channel(channel, runtime) => Ok(runtime.send(channel, changes)),
             Kind::Task { .. } => {
                 self.unflushed = true;
                 self.order(Order::Write(changes)).map(|()| true)
@@ -99,7 +99,7 @@ impl Outlet {
     /// # Errors
     /// As [`Outlet::send`].
     pub fn prepare(&mut self, checkpoint: u64) -> Result<Option<ToBePrepared>> {
-        if matches!(self.kind, Kind::Channel(_)) {
+        if matches!(self.kind, Kind::Channel(..)) {
             return Ok(None);
         }
         let (reply, prepared) = oneshot::channel();
@@ -132,7 +132,7 @@ impl Outlet {
     /// As [`Outlet::send`].
     pub fn close(&mut self) -> Result<()> {
         match &self.kind {
-            Kind::Channel(_) => Ok(()),
+            Kind::Channel(..) => Ok(()),
             Kind::Task { .. } => {
                 self.order(Order::Close)?;
                 self.outcome()
@@ -141,8 +141,8 @@ impl Outlet {
     }
 
     fn order(&mut self, order: Order) -> Result<()> {
-        let Kind::Task { orders: Some(orders), .. } = &self.kind else { return Ok(()) };
-        if orders.blocking_send(order).is_ok() {
+        let Kind::Task { orders: Some(orders), runtime, .. } = &self.kind else { return Ok(()) };
+        if runtime.send(orders, order) {
             return Ok(());
         }
         self.outcome()?;

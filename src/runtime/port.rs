@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::tasks::Tasks;
 use crate::change::RowKind;
 use crate::connector::{FromPartition, PositionListener, Source, SourceBatch, SourceProgress, SplitPosition};
 use crate::{Error, Result};
@@ -34,11 +34,19 @@ pub(super) struct Told {
     pub position: Option<SplitPosition>,
     /// Whether the batch came whole, or this is its last piece.
     pub whole: bool,
+    /// How many rows behind the position were taken before the checkpoint that the job goes on from.
+    pub taken: u64,
 }
 
 impl Told {
     fn by(source: &dyn Source) -> Self {
-        Self { from: source.last_partition(), progress: source.progress(), position: source.position(), whole: true }
+        Self {
+            from: source.last_partition(),
+            progress: source.progress(),
+            position: source.position(),
+            whole: true,
+            taken: 0,
+        }
     }
 }
 
@@ -65,7 +73,7 @@ pub(super) struct Port {
     /// How many rows of each split are still to be passed over.
     skip: BTreeMap<String, u64>,
     table: String,
-    runtime: Handle,
+    runtime: Tasks,
 }
 
 /// Where batches come from.
@@ -82,7 +90,7 @@ enum Intake {
 
 impl Port {
     /// A port that has not begun to read.
-    pub fn new(source: Box<dyn Source>, table: &str, runtime: &Handle) -> Self {
+    pub fn new(source: Box<dyn Source>, table: &str, runtime: &Tasks) -> Self {
         let listener = source.listener();
         Port {
             intake: Intake::Waiting(source),
@@ -116,7 +124,6 @@ impl Port {
             return Ok(());
         }
         let (sender, queue) = mpsc::channel(QUEUED_BATCHES);
-        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         let task = self.runtime.spawn(read(source, self.place(), sender));
         self.intake = Intake::Task { queue, task };
         Ok(())
@@ -170,15 +177,17 @@ impl Port {
 
     /// Drops the rows that were taken before the checkpoint that the job goes on from.
     fn pass_over(&mut self, arrival: Arrival) -> Arrival {
-        let Arrival::Batch(batch, told) = arrival else { return arrival };
+        let Arrival::Batch(batch, mut told) = arrival else { return arrival };
         let split = told.position.as_ref().map(|p| &p.split);
         let Some(left) = split.and_then(|split| self.skip.get_mut(split)) else { return Arrival::Batch(batch, told) };
         let rows = batch.changes.num_rows();
         let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(rows);
         *left -= passed as u64;
+        let taken = *left;
         if let (0, Some(split)) = (*left, split) {
             self.skip.remove(split);
         }
+        told.taken = taken;
         Arrival::Batch(SourceBatch { changes: batch.changes.slice(passed, rows - passed), ..batch }, told)
     }
 

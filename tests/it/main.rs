@@ -21,5 +21,6 @@ mod pages;
 mod patterns;
 mod rooms;
 mod scripts;
+mod sim;
 mod table_options;
 mod unbounded;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::identity::{loose_ids, node_ids, sink_ids, source_ids};
@@ -18,6 +17,7 @@ use crate::connector::{PositionListener, Prepared, SplitPosition};
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
 use crate::runtime::executor::{Snapshot, SourceState};
 use crate::runtime::port::Told;
+use crate::runtime::tasks::{AbortOnDrop, Tasks};
 use crate::{Error, Result};
 
 /// A checkpoint that will outlast the process.
@@ -80,7 +80,7 @@ impl Positions {
             rows_behind: 0,
         });
         if told.whole {
-            (entry.position, entry.rows_behind) = (Some(position.clone()), 0);
+            (entry.position, entry.rows_behind) = (Some(position.clone()), told.taken);
         } else {
             entry.rows_behind += rows as u64;
         }
@@ -119,6 +119,8 @@ struct UnderWay {
     requests: Vec<Request>,
     positions: Vec<Vec<SplitPosition>>,
     outcome: oneshot::Receiver<Outcome>,
+    /// A job that ends publishes nothing afterwards: its next run has begun from what was there.
+    _task: AbortOnDrop,
 }
 
 struct Outcome {
@@ -143,7 +145,7 @@ pub(in crate::runtime) struct Coordinator {
     ids: Vec<String>,
     /// The sinks' names.
     sinks: Vec<String>,
-    runtime: Handle,
+    runtime: Tasks,
     driver: Thread,
     store: Option<CheckpointStore>,
     /// `None` while a checkpoint is under way, or without a folder.
@@ -165,7 +167,7 @@ pub(in crate::runtime) struct Coordinator {
 }
 
 impl Coordinator {
-    pub fn new(options: CheckpointOptions, circuit: Arc<Circuit>, runtime: Handle) -> Self {
+    pub fn new(options: CheckpointOptions, circuit: Arc<Circuit>, runtime: Tasks) -> Self {
         let positions = vec![Positions::default(); circuit.sources.len()];
         let uncommitted = vec![Vec::new(); circuit.sinks.len()];
         Self {
@@ -234,7 +236,6 @@ impl Coordinator {
 
     /// Runs something beside the job.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
-        #[allow(clippy::disallowed_methods, reason = "tasks belong to this room")]
         self.runtime.spawn(task)
     }
 
@@ -310,13 +311,13 @@ impl Coordinator {
             options: self.options.clone(),
         };
         let (timeout, driver) = (self.options.timeout, self.driver.clone());
-        self.spawn(async move {
+        let task = self.spawn(async move {
             let outcome = task.run(prepared, timeout).await;
             let _ = sender.send(outcome);
             driver.unpark();
         });
         let positions = self.positions.iter().map(Positions::seek).collect();
-        self.under_way = Some(UnderWay { id, requests, positions, outcome });
+        self.under_way = Some(UnderWay { id, requests, positions, outcome, _task: AbortOnDrop(task) });
     }
 
     fn freeze(&self, id: u64, reason: Reason, snapshot: Snapshot, states: &[SourceState], now: i64) -> Frozen {

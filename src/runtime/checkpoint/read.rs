@@ -33,6 +33,8 @@ pub async fn load_newest(store: &CheckpointStore) -> Result<Option<Checkpoint>> 
     for found in store.list().await? {
         match Checkpoint::load(store, found.id).await {
             Ok(checkpoint) => return Ok(Some(Checkpoint { passed_over, ..checkpoint })),
+            // What cannot be read now may be whole: from an earlier one, what sinks have committed would be written again.
+            Err(e) if !is_damage(&e) => return Err(e),
             Err(e) => {
                 log::warn!("{e}; an earlier checkpoint is tried");
                 passed_over.push(e.to_string());
@@ -48,6 +50,15 @@ pub async fn load_newest(store: &CheckpointStore) -> Result<Option<Checkpoint>> 
     }
 }
 
+/// Whether an error says that something is not there, or is not what was written; not that the store does not answer.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Checkpoint { .. } => true,
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 impl Checkpoint {
     /// Loads a checkpoint and all its files.
     ///
@@ -58,7 +69,7 @@ impl Checkpoint {
         let mut files = Vec::with_capacity(manifest.files.len());
         for file in &manifest.files {
             let bytes = store.read(&file.path, file.bytes).await.map_err(|e| match e {
-                Error::Io { context, source } => store.damaged(&file.path, format!("{context}: {source}")),
+                gone if is_damage(&gone) => store.damaged(&file.path, gone.to_string()),
                 other => other,
             })?;
             if crc32fast::hash(&bytes) != file.checksum {

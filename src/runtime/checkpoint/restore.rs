@@ -58,8 +58,7 @@ impl Restored {
         let same_version = manifest.library == LIBRARY;
         let id_of = |o: &'_ OperatorEntry| if same_version { o.id.clone() } else { o.loose.clone() };
         let ids = if same_version { node_ids(circuit) } else { loose_ids(circuit) };
-        let known: HashMap<String, usize> =
-            manifest.operators.iter().enumerate().map(|(i, o)| (id_of(o), i)).collect();
+        let known: HashMap<String, usize> = manifest.operators.iter().enumerate().map(|(i, o)| (id_of(o), i)).collect();
         let mut taken = HashSet::new();
         let mut tables = Vec::with_capacity(ids.len());
         let mut nodes = Vec::with_capacity(ids.len());

@@ -1,6 +1,7 @@
 //! Where checkpoints are kept: a folder of a job in an object store.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -207,21 +208,30 @@ impl CheckpointStore {
         got.bytes().await.map_err(|e| self.failed(&format!("reading '{path}'"), e))
     }
 
-    /// Writes an object that is not there yet; it is durable then.
+    /// Writes an object that is not there yet; it is durable then, and never there in part.
     ///
     /// # Errors
     /// When it is there, or cannot be written.
     pub async fn write(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let whole = self.path(path)?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&whole, PutPayload::from(bytes), options).await {
-            Ok(_) => self.sync(&whole).await,
-            Err(object_store::Error::AlreadyExists { .. }) => Err(Error::Checkpoint {
-                place: format!("{}/{path}", self.address()),
-                reason: "it is there already: another run of this job takes checkpoints in the same place".into(),
-            }),
-            Err(e) => Err(self.failed(&format!("writing '{path}'"), e)),
+        let written = match &self.local {
+            Some(folder) => write_local(folder.clone(), &whole, bytes).await?,
+            None => {
+                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                match self.store.put_opts(&whole, PutPayload::from(bytes), options).await {
+                    Ok(_) => true,
+                    Err(object_store::Error::AlreadyExists { .. }) => false,
+                    Err(e) => return Err(self.failed(&format!("writing '{path}'"), e)),
+                }
+            }
+        };
+        if written {
+            return Ok(());
         }
+        Err(Error::Checkpoint {
+            place: format!("{}/{path}", self.address()),
+            reason: "it is there already: another run of this job takes checkpoints in the same place".into(),
+        })
     }
 
     /// Publishes a manifest: with this, and not before, the checkpoint is there.
@@ -231,23 +241,6 @@ impl CheckpointStore {
     pub async fn publish(&self, manifest: &mut Manifest) -> Result<()> {
         let bytes = manifest.to_json()?;
         self.write(&format!("{}/{MANIFEST}", Self::folder(manifest.id)), bytes).await
-    }
-
-    /// Makes a local file and its folder outlast a loss of power.
-    async fn sync(&self, path: &Path) -> Result<()> {
-        let Some(folder) = &self.local else { return Ok(()) };
-        let file = path.parts().fold(folder.clone(), |file, part| file.join(part.as_ref()));
-        let top = folder.clone();
-        let synced = tokio::task::spawn_blocking(move || {
-            let mut next = Some(file.as_path());
-            while let Some(path) = next {
-                std::fs::File::open(path)?.sync_all()?;
-                next = path.parent().filter(|_| path != top);
-            }
-            Ok(())
-        });
-        let outcome = synced.await.map_err(|e| Error::internal(format!("syncing a checkpoint: {e}")))?;
-        outcome.map_err(|e| Error::io("syncing a checkpoint's file", e))
     }
 
     /// Keeps the newest `retained` checkpoints and what they need; removes older ones, and what unfinished ones left. What is
@@ -305,6 +298,34 @@ impl CheckpointStore {
     pub(super) fn damaged(&self, path: &str, reason: String) -> Error {
         Error::Checkpoint { place: format!("{}/{path}", self.address()), reason }
     }
+}
+
+/// Writes a file that outlasts a loss of power, and is there whole or not at all; false when there is one already.
+async fn write_local(top: PathBuf, path: &Path, bytes: Vec<u8>) -> Result<bool> {
+    let file = path.parts().fold(top.clone(), |file, part| file.join(part.as_ref()));
+    let write = move || {
+        let folder = file.parent().unwrap_or(&top);
+        std::fs::create_dir_all(folder)?;
+        // Not listed, as are the store's own files on their way.
+        let mut aside = file.clone().into_os_string();
+        aside.push("#1");
+        let mut written = std::fs::File::create(&aside)?;
+        written.write_all(&bytes)?;
+        written.sync_all()?;
+        let linked = std::fs::hard_link(&aside, &file);
+        std::fs::remove_file(&aside)?;
+        match linked {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+            linked => linked?,
+        }
+        for folder in folder.ancestors().take_while(|f| f.starts_with(&top)) {
+            std::fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(true)
+    };
+    let written = tokio::task::spawn_blocking(write).await;
+    let written = written.map_err(|e| Error::internal(format!("writing a checkpoint: {e}")))?;
+    written.map_err(|e| Error::io(format!("writing '{path}'"), e))
 }
 
 /// The options under the names that `object_store` knows.

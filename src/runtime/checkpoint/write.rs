@@ -13,6 +13,9 @@ use crate::connector::Prepared;
 use crate::state::StateTable;
 use crate::{Error, Result};
 
+/// So many rows are encoded sooner than they are handed to another thread.
+const FEW_ROWS: usize = 512;
+
 /// The state of a job between two steps, by reference.
 #[derive(Debug, Clone)]
 pub(super) struct Frozen {
@@ -181,12 +184,19 @@ impl Writer {
     /// Writes a file; gives its number.
     async fn put(&self, file: Pending, book: &mut Book, next: &mut HashMap<Identity, Known>) -> Result<usize> {
         let Pending { path, chunks, identities } = file;
-        let encoded = tokio::task::spawn_blocking(move || {
+        let rows: usize = chunks.iter().map(RecordBatch::num_rows).sum();
+        let encoded = move || {
             let bytes = encode(&chunks)?;
             let checksum = crc32fast::hash(&bytes);
             Ok((bytes, checksum, chunks))
-        });
-        let encoded: Result<_> = encoded.await.map_err(|e| Error::internal(format!("encoding state: {e}")))?;
+        };
+        let encoded: Result<_> = match rows {
+            ..FEW_ROWS => encoded(),
+            _ => {
+                let encoded = tokio::task::spawn_blocking(encoded).await;
+                encoded.map_err(|e| Error::internal(format!("encoding state: {e}")))?
+            }
+        };
         let (bytes, checksum, chunks) = encoded?;
         let file = FileEntry { path, bytes: bytes.len() as u64, checksum };
         book.written += file.bytes;

@@ -17,6 +17,7 @@ use millstream::sql::{Outcome, Session};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::Material;
 use super::exec::{Observed, Schedule, run};
 use super::query::{Late, Script};
 use super::reference::{Consumed, Expected, Fault, Reference, Zone};
@@ -125,6 +126,13 @@ impl Case {
     pub fn with_circuit(mut self, change: impl FnOnce(&mut Circuit)) -> Self {
         change(Arc::make_mut(&mut self.circuit));
         self
+    }
+
+    /// The circuit and its rows.
+    pub fn material(self, any_order: bool) -> Material {
+        let text = self.to_string();
+        let tables = self.rows.into_iter().map(|(name, rows)| (name, ChangeBatch::append(rows))).collect();
+        Material { text, circuit: self.circuit, tables, any_order }
     }
 
     /// How many rows go in.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use millstream::change::ChangeBatch;
-use millstream::runtime::circuit::SourceSpec;
 use millstream::runtime::checkpoint::{CheckpointStore, Restored, load_newest, save};
+use millstream::runtime::circuit::SourceSpec;
 use millstream::runtime::{Circuit, Executor, Snapshot, SourceState, StepInput};
 use millstream::table::project;
 use rand::Rng;

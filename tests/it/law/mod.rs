@@ -15,12 +15,18 @@ mod patterns;
 mod processing_time;
 mod query;
 mod reference;
-mod rows;
+pub mod rows;
 mod table;
 mod temporal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
+
+use millstream::change::ChangeBatch;
+use millstream::runtime::Circuit;
+use rand::Rng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 pub use case::panic_text;
 use case::{Case, Family, prove};
@@ -41,6 +47,30 @@ const KNOWN: Family = Family { name: "regressions", script: query::regressions, 
 
 const ALL: [&Family; 11] =
     [&STATELESS, &WINDOWED, &SESSIONS, &GROUPS, &GROUPING, &CASCADED, &CARRIED, &ALONE, &VIEWS, &TWO_TABLES, &SET];
+
+/// A random query's circuit and its tables' rows, for other tests.
+pub struct Material {
+    pub text: String,
+    pub circuit: Arc<Circuit>,
+    pub tables: HashMap<String, ChangeBatch>,
+    /// Whether the rows of one table may come in any order.
+    pub any_order: bool,
+}
+
+/// Draws from all generators; `None` where a query is not supported.
+pub fn material(seed: u64, rng: &mut Xoshiro256PlusPlus) -> Option<Material> {
+    match rng.random_range(0..12) {
+        0..4 => {
+            let family = ALL[rng.random_range(0..ALL.len())];
+            Some(Case::random(family, seed).ok()?.material(family.name == STATELESS.name))
+        }
+        4..8 => changing::Case::random(seed).ok()?.material(),
+        8 => Some(joins::Case::random(joins::Family::Interval, seed).material()),
+        9 => Some(joins::Case::random(joins::Family::Window, seed).material()),
+        10 => patterns::material(seed),
+        _ => Some(temporal::Case::random(seed).material()),
+    }
+}
 
 #[test]
 fn stateless_queries() {

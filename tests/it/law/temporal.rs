@@ -20,6 +20,7 @@ use millstream::sql::{Outcome, Session};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::Material;
 use super::case::cases;
 use super::exec::{Schedule, run};
 
@@ -102,6 +103,12 @@ impl Case {
             _ => None,
         };
         self.circuit.nodes.iter().filter_map(|n| operator(&n.kind)).collect()
+    }
+
+    /// The circuit and its rows.
+    pub fn material(self) -> Material {
+        let tables = self.tables.iter().map(|(name, rows)| (name.clone(), self.batch(name, rows))).collect();
+        Material { text: format!("{:#?}", self.script), circuit: self.circuit, tables, any_order: false }
     }
 
     fn check(&self, seed: u64) {

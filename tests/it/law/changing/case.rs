@@ -23,6 +23,7 @@ use super::grammar::{Drawn, Relation, draw, timed as follow_time};
 use super::query::Query;
 use super::reference::Reference;
 use super::table::{Kind, Log, Table};
+use crate::law::Material;
 use crate::law::case::{SEEDS, cases, panic_text};
 use crate::law::exec::{Observed, Schedule, run};
 use crate::law::rows::{difference, rows};
@@ -183,6 +184,14 @@ impl Case {
         let kinds = self.circuit.nodes.iter().map(|n| &n.kind);
         let names = kinds.filter_map(|k| if let NodeKind::Operator(f) = k { Some(f.name().to_string()) } else { None });
         names.collect()
+    }
+
+    /// The circuit and its rows; `None` where what comes out depends on what is not needed.
+    pub fn material(self) -> Option<Material> {
+        self.follows_time()?;
+        let text = self.to_string();
+        let tables = self.logs.iter().map(|(name, log)| (name.clone(), log.changes())).collect();
+        Some(Material { text, circuit: self.circuit, tables, any_order: false })
     }
 
     /// Whether an operator of that name sees rows that go.

@@ -18,6 +18,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::data::{COLUMNS, Consumed, Row, Values, batch, counts, rows, values};
 use super::interval::Interval;
 use super::window::Window;
+use crate::law::Material;
 use crate::law::case::{SEEDS, cases, panic_text};
 use crate::law::exec::{Observed, Schedule, run};
 
@@ -186,6 +187,11 @@ impl Case {
         let kinds = self.circuit.nodes.iter().map(|n| &n.kind);
         let names = kinds.filter_map(|k| if let NodeKind::Operator(f) = k { Some(f.name().to_string()) } else { None });
         names.collect()
+    }
+
+    /// The circuit and its rows.
+    pub fn material(self) -> Material {
+        Material { text: self.to_string(), circuit: self.circuit, tables: self.batches, any_order: false }
     }
 
     /// What is wrong, if anything.

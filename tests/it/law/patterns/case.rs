@@ -15,6 +15,7 @@ use millstream::sql::{Outcome, Session};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::super::Material;
 use super::super::case::cases;
 use super::super::exec::{Schedule, run};
 use super::matcher::{Match, Query, Skip, matches};
@@ -432,6 +433,14 @@ pub fn prove_long(name: &str, trends: bool) {
 }
 
 /// The operators that run in some cases.
+/// A pattern's circuit and its rows; `None` where the query may fail.
+pub fn material(seed: u64) -> Option<Material> {
+    let case = Case::random(seed, seed.is_multiple_of(2));
+    case.expected()?;
+    let tables = HashMap::from([("t".to_string(), case.table())]);
+    Some(Material { text: case.sql(), circuit: Arc::new(case.circuit()), tables, any_order: false })
+}
+
 pub fn operators() -> Vec<String> {
     let circuit = Case::random(1, true).circuit();
     let name = |kind: &NodeKind| match kind {

@@ -6,7 +6,7 @@ mod matcher;
 mod pattern;
 mod trend;
 
-pub use case::operators;
+pub use case::{material, operators};
 
 #[test]
 fn patterns_that_flink_takes() {
