@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::identity::{node_ids, sink_id, source_id};
-use super::manifest::{FORMAT, Manifest, OperatorEntry, SinkEntry, SourceEntry, SplitEntry};
+use super::identity::{loose_ids, node_ids, sink_ids, source_ids};
+use super::manifest::{FORMAT, LIBRARY, Manifest, OperatorEntry, SinkEntry, SourceEntry, SplitEntry};
 use super::options::CheckpointOptions;
 use super::read::{Checkpoint, load_newest};
 use super::store::CheckpointStore;
@@ -134,6 +134,8 @@ type BySink = Vec<Vec<(u64, Prepared)>>;
 
 /// A checkpoint that has become durable: what the sinks are to commit now.
 pub(in crate::runtime) struct ToCommit {
+    /// Its number and folder; `None` where only a savepoint was written.
+    pub durable: Option<Durable>,
     pub by_sink: Vec<Vec<Prepared>>,
     pub written: Written,
 }
@@ -143,6 +145,8 @@ pub(in crate::runtime) struct Coordinator {
     options: CheckpointOptions,
     circuit: Arc<Circuit>,
     ids: Vec<String>,
+    /// The sinks' names.
+    sinks: Vec<String>,
     runtime: Tasks,
     driver: Thread,
     store: Option<CheckpointStore>,
@@ -170,6 +174,7 @@ impl Coordinator {
         let uncommitted = vec![Vec::new(); circuit.sinks.len()];
         Self {
             ids: node_ids(&circuit),
+            sinks: sink_ids(&circuit),
             options,
             circuit,
             runtime,
@@ -205,30 +210,13 @@ impl Coordinator {
                 self.next_id = store.highest().await? + 1;
             }
             if let (None, Some(path)) = (&found, &self.options.restore_from) {
-                found = Some(self.load_path(path).await?);
+                found = Some(self.options.load(path).await?);
                 self.next_id = self.next_id.max(found.as_ref().map_or(0, |c| c.manifest.id) + 1);
             }
             self.writer = own.clone().map(Writer::new);
             self.store = own;
             Ok(found)
         })
-    }
-
-    /// The checkpoint in a folder `…/JOB/chk-N`, or the newest in a folder `…/JOB`.
-    async fn load_path(&self, path: &str) -> Result<Checkpoint> {
-        let wrong =
-            || Error::Option(format!("'{path}' is no checkpoint's folder: it should end in JOB/chk-NUMBER or in JOB"));
-        let (rest, last) = path.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
-        let folder =
-            |address: &str, job: &str| CheckpointOptions { job: job.into(), ..self.options.clone() }.open(address);
-        let Some(number) = last.strip_prefix("chk-") else {
-            return load_newest(&folder(rest, last)?)
-                .await?
-                .ok_or_else(|| Error::Checkpoint { place: path.into(), reason: "there is no checkpoint".into() });
-        };
-        let id = number.parse().map_err(|_| wrong())?;
-        let (address, job) = rest.rsplit_once('/').ok_or_else(wrong)?;
-        Checkpoint::load(&folder(address, job)?, id).await
     }
 
     /// Runs something beside the job.
@@ -248,7 +236,7 @@ impl Coordinator {
 
     /// Names a sink in all runs of the job.
     pub fn sink_name(&self, sink: usize) -> String {
-        format!("{}-{}", self.options.folder(), sink_id(&self.circuit.sinks[sink]).get(..12).unwrap_or("result"))
+        format!("{}-{}", self.options.folder(), short(&self.sinks[sink]))
     }
 
     /// The number that the next checkpoint will have.
@@ -377,7 +365,9 @@ impl Coordinator {
                     listener.iter().for_each(|l| l.on_durable(&positions));
                 }
                 let by_sink = prepared.into_iter().map(|all| all.into_iter().map(|(_, p)| p).collect()).collect();
-                Ok(Some(ToCommit { by_sink, written }))
+                let folder = |store: &CheckpointStore| format!("{}/{}", store.address(), CheckpointStore::folder(id));
+                let durable = self.store.as_ref().map(|store| Durable { id, address: folder(store) });
+                Ok(Some(ToCommit { durable, by_sink, written }))
             }
             Err(error) => {
                 for request in requests {
@@ -399,6 +389,7 @@ impl Coordinator {
 /// The state of a circuit, ready to be written; nothing is known of positions, and nothing was prepared.
 fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     let Snapshot { workers, sources, nodes, lookups } = snapshot;
+    let loose = loose_ids(circuit);
     let mut tables = vec![Vec::new(); circuit.nodes.len()];
     let worker_count = workers.len();
     for worker in workers {
@@ -406,6 +397,7 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     }
     let operators = circuit.nodes.iter().enumerate().map(|(number, node)| OperatorEntry {
         id: ids[number].clone(),
+        loose: loose[number].clone(),
         name: circuit.name(NodeId(number)),
         detail: node.notes.detail.clone(),
         watermark: nodes[number].0,
@@ -420,16 +412,16 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
         _ => None,
     });
     let in_flight = in_flight.collect();
-    let source = |(number, source): (usize, &SourceSpec)| SourceEntry {
-        id: source_id(source),
+    let source = |(number, (source, id)): (usize, (&SourceSpec, String))| SourceEntry {
+        id,
         table: source.table.name.clone(),
         ended: false,
         replayable: true,
         watermarks: sources.get(number).into_iter().flatten().map(|w| w.0).collect(),
         splits: Vec::new(),
     };
-    let sink = |sink: &SinkSpec| SinkEntry {
-        id: sink_id(sink),
+    let sink = |(sink, id): (&SinkSpec, String)| SinkEntry {
+        id,
         table: match sink {
             SinkSpec::Table { table, .. } => table.name.clone(),
             SinkSpec::Result => "result".into(),
@@ -439,14 +431,15 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     let manifest = Manifest {
         format: FORMAT,
         checksum: 0,
+        library: LIBRARY.into(),
         job: String::new(),
         id: 0,
         reason: Reason::Savepoint.word().into(),
         taken_at: 0,
         script: String::new(),
         workers: worker_count,
-        sources: circuit.sources.iter().enumerate().map(source).collect(),
-        sinks: circuit.sinks.iter().map(sink).collect(),
+        sources: circuit.sources.iter().zip(source_ids(circuit)).enumerate().map(source).collect(),
+        sinks: circuit.sinks.iter().zip(sink_ids(circuit)).map(sink).collect(),
         operators: operators.collect(),
         files: Vec::new(),
     };
@@ -462,6 +455,12 @@ pub async fn save(circuit: &Circuit, snapshot: Snapshot, store: &CheckpointStore
     let mut frozen = freeze(circuit, &node_ids(circuit), snapshot);
     frozen.manifest.id = id;
     Writer::new(store.clone()).write(frozen, vec![Vec::new(); circuit.sinks.len()]).await.map(|_| ())
+}
+
+/// Enough of a sink's name to tell it from others.
+fn short(id: &str) -> String {
+    let (hash, count) = id.split_once('-').map_or((id, String::new()), |(hash, count)| (hash, format!("-{count}")));
+    format!("{}{count}", hash.get(..12).unwrap_or(hash))
 }
 
 /// Whether the job of a checkpoint had come to its end.
