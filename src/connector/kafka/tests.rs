@@ -185,7 +185,7 @@ fn options_that_do_not_go_together_are_refused() {
             "without a key",
         ),
         (Kind::Log, true, vec![("format", "json")], "use 'upsert-kafka'"),
-        (Kind::Log, false, vec![("format", "json"), ("topic-pattern", "x")], "exclude"),
+        (Kind::Log, false, vec![("format", "json"), ("topic", "t"), ("topic-pattern", "x")], "exclude"),
         (Kind::Log, false, vec![("format", "json"), ("scan.startup.mode", "earliest")], "expected earliest-offset"),
         (
             Kind::Log,
