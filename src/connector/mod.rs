@@ -20,6 +20,8 @@ pub mod datagen;
 pub mod filesystem;
 #[cfg(feature = "jdbc")]
 pub mod jdbc;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod lookup;
 pub mod nexmark;
 mod pace;
@@ -129,7 +131,8 @@ pub trait Source: Send {
     }
 
     /// How many partitions it reads: parts whose rows are in order each by itself, but not all together. The watermark
-    /// is the least of theirs. Asked once, before the first batch.
+    /// is the least of theirs. Asked once, before the first batch; a later batch of a partition with a higher number
+    /// makes them more.
     fn partitions(&self) -> usize {
         1
     }
@@ -357,6 +360,11 @@ pub fn builtin(clock: Arc<dyn Clock>) -> Connectors {
     connectors.register(Arc::new(filesystem::FilesystemConnector));
     #[cfg(feature = "jdbc")]
     connectors.register(Arc::new(jdbc::Jdbc));
+    #[cfg(feature = "kafka")]
+    {
+        connectors.register(Arc::new(kafka::Kafka::log()));
+        connectors.register(Arc::new(kafka::Kafka::upsert()));
+    }
     connectors.register(Arc::new(nexmark::Nexmark));
     connectors.register(Arc::new(print::Print::default()));
     connectors

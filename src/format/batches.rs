@@ -47,6 +47,21 @@ impl<C: Columns> Batches<C> {
         self.size.0 += count;
     }
 
+    /// The last `count` rows, appended since the last cut, are none.
+    pub(super) fn take_back(&mut self, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.rows = self.rows.saturating_sub(count);
+        self.size.0 = self.size.0.saturating_sub(count);
+        self.cut()
+    }
+
+    /// All rows since the last batch.
+    pub(super) fn pending(&self) -> usize {
+        self.size.0
+    }
+
     /// So many bytes were read.
     pub(super) fn bytes(&mut self, count: usize) {
         self.size.1 += count;
@@ -58,6 +73,11 @@ impl<C: Columns> Batches<C> {
             return Err(Error::record(format!("line {line}"), reason));
         }
         self.skipped += 1;
+        self.cut()
+    }
+
+    /// Takes out the complete rows, and so drops what lies incomplete behind them.
+    pub(super) fn cut(&mut self) -> Result<()> {
         let chunk = self.columns.finish(&self.schema, std::mem::take(&mut self.rows))?;
         if chunk.num_rows() > 0 {
             self.chunks.push(chunk);

@@ -14,14 +14,14 @@ use crate::change::{ChangeBatch, RowKind};
 use crate::table::Options;
 use crate::{Error, Result};
 
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let seed = std::hash::RandomState::new().build_hasher().finish();
     println!("seed {seed}");
     seed
 }
 
-fn field(name: &str, data_type: DataType) -> Field {
+pub(super) fn field(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, true)
 }
 
@@ -34,7 +34,7 @@ fn map_type() -> DataType {
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
-fn schema(with_map: bool) -> SchemaRef {
+pub(super) fn schema(with_map: bool) -> SchemaRef {
     let mut fields = vec![
         Field::new("id", DataType::Int64, false),
         field("b", DataType::Boolean),
@@ -77,7 +77,7 @@ macro_rules! column {
     };
 }
 
-fn rows(schema: &SchemaRef, rows: usize, rng: &mut Xoshiro256PlusPlus) -> RecordBatch {
+pub(super) fn rows(schema: &SchemaRef, rows: usize, rng: &mut Xoshiro256PlusPlus) -> RecordBatch {
     let columns = schema.fields().iter().map(|f| values(f, rows, rng)).collect();
     RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
 }
@@ -187,10 +187,19 @@ fn read(
 
 /// What is written is read, whole, in part, within a ROW, and by number alone.
 fn check(format: &str) {
+    check_with(format, &[], if format == "csv" { &["map"] } else { &[] });
+}
+
+/// The same under some options, `without` some columns.
+fn check_with(format: &str, pairs: &[(&str, &str)], without: &[&str]) {
     let format = file_format(format, false).unwrap();
-    let options = Options::default();
+    let mut options = Options::default();
+    pairs.iter().for_each(|(k, v)| options.set(*k, *v));
     let rng = &mut Xoshiro256PlusPlus::seed_from_u64(seed());
-    let table = schema(format.name() != "csv");
+    let all = schema(true);
+    let kept = all.fields().iter().filter(|f| !without.contains(&f.name().as_str())).cloned();
+    let table: SchemaRef = Arc::new(Schema::new(kept.collect::<Fields>()));
+    let row_index = table.index_of("row").unwrap();
     let batches: Vec<_> = [1, 700, 9_000].map(|n| rows(&table, n, rng)).into();
     let all = arrow::compute::concat_batches(&table, &batches).unwrap();
     let reread = |projection: &SchemaRef| {
@@ -202,14 +211,14 @@ fn check(format: &str) {
         assert_eq!(got.column(i).as_ref(), all.column(i).as_ref(), "column {}", f.name());
     }
 
-    let some = Arc::new(table.project(&[1, 8, 16]).unwrap());
-    assert_eq!(reread(&some), all.project(&[1, 8, 16]).unwrap());
+    let some = Arc::new(table.project(&[1, 8, row_index]).unwrap());
+    assert_eq!(reread(&some), all.project(&[1, 8, row_index]).unwrap());
 
     let y_only = Fields::from(vec![field("y", DataType::Utf8)]);
     let nested = Arc::new(Schema::new(vec![field("row", DataType::Struct(y_only))]));
     let row = reread(&nested).column(0).as_struct().clone();
     assert_eq!(row.num_columns(), 1);
-    let want = all.column(16).as_struct();
+    let want = all.column(row_index).as_struct();
     for i in 0..all.num_rows() {
         assert_eq!(row.is_null(i), want.is_null(i));
         if want.is_valid(i) {
@@ -238,6 +247,14 @@ fn csv_conforms() {
 #[test]
 fn parquet_conforms() {
     check("parquet");
+}
+
+#[cfg(feature = "avro")]
+#[test]
+fn avro_conforms() {
+    for codec in ["null", "deflate", "snappy"] {
+        check_with("avro", &[("avro.timestamp_mapping.legacy", "false"), ("avro.codec", codec)], &["ts9"]);
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Formats: bytes to batches and back.
 //!
-//! Two kinds. A [`RecordFormat`] (json, csv) knows records one after another, in files one a line, and would do the same
-//! for messages; a [`FileFormat`] (parquet, arrow) knows whole files. Every record format is a file format too, through
-//! [`records`]. Neither knows where bytes come from or go to: that is the connector's part.
+//! Three kinds. A [`RecordFormat`] (json, csv) knows records one after another, in files one a line; a [`FileFormat`] (parquet,
+//! arrow) knows whole files; a [`MessageFormat`](message::MessageFormat) knows single messages. Every record format is a file
+//! format too, through [`records`], and a format of messages. Neither knows where bytes come from or go to: that is the connector's part.
 //!
 //! All but `debezium-json` are append-only: a change that is no `+I` has no form in them and is refused.
 
@@ -18,15 +18,23 @@ use crate::{Error, Result};
 use json::debezium::DebeziumJson;
 
 pub mod arrow_ipc;
+#[cfg(feature = "avro")]
+pub mod avro;
 mod batches;
 pub mod csv;
 mod fit;
 pub mod json;
 mod leaf;
+pub mod message;
 pub mod parquet;
+#[cfg(feature = "protobuf")]
+pub mod protobuf;
+pub mod raw;
 pub mod records;
 mod render;
 mod text;
+#[cfg_attr(not(all(feature = "avro", feature = "protobuf")), allow(dead_code, unused_imports))]
+mod typed;
 
 #[cfg(test)]
 mod conformance;
@@ -168,8 +176,15 @@ pub trait FileFormat: Send + Sync + std::fmt::Debug {
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>>;
 }
 
-const FILE_FORMATS: [&dyn FileFormat; 5] =
-    [&json::Json, &DebeziumJson { keyed: false }, &csv::Csv, &parquet::Parquet, &arrow_ipc::Arrow];
+const FILE_FORMATS: &[&dyn FileFormat] = &[
+    &json::Json,
+    &DebeziumJson { keyed: false },
+    &csv::Csv,
+    &parquet::Parquet,
+    &arrow_ipc::Arrow,
+    #[cfg(feature = "avro")]
+    &avro::Avro,
+];
 
 /// The file format of that name, for a table that is `keyed`, by a PRIMARY KEY, or not.
 ///
@@ -180,13 +195,21 @@ pub fn file_format(name: &str, keyed: bool) -> Result<&'static dyn FileFormat> {
     if keyed && name == KEYED.name() {
         return Ok(KEYED);
     }
-    if let Some(format) = FILE_FORMATS.into_iter().find(|f| f.name() == name) {
-        return Ok(format);
+    if let Some(format) = FILE_FORMATS.iter().find(|f| f.name() == name) {
+        return Ok(*format);
     }
-    Err(Error::Option(match nearest(name, FILE_FORMATS.iter().map(|f| f.name())) {
-        Some(known) => format!("unknown format '{name}'; did you mean '{known}'?"),
-        None => format!("unknown format '{name}'; known are 'json', 'debezium-json', 'csv', 'parquet' and 'arrow'"),
-    }))
+    Err(unknown(name, "format", FILE_FORMATS.iter().map(|f| f.name()).collect()))
+}
+
+fn unknown(name: &str, what: &str, known: Vec<&str>) -> Error {
+    Error::Option(match nearest(name, known.iter().copied()) {
+        Some(known) => format!("unknown {what} '{name}'; did you mean '{known}'?"),
+        None => {
+            let (last, others) = known.split_last().unwrap_or((&"", &[]));
+            let others = others.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+            format!("unknown {what} '{name}'; known are {others} and '{last}'")
+        }
+    })
 }
 
 /// The rows of `changes`, which must all be new.

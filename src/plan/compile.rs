@@ -22,7 +22,8 @@ use super::ttl::StateTtls;
 use super::unbounded::{self, UnboundedState};
 use super::window_tvf::{SessionTvf, WindowTvf};
 use super::{
-    aggregate, difference, join, match_recognize, narrow, optimize, over, rank, refuse, scan, session, sort, temporal,
+    aggregate, difference, join, match_recognize, narrow, optimize, over, rank, refuse, scaled, scan, session, sort,
+    temporal,
 };
 use crate::connector::values::Values;
 use crate::connector::{Connector, Options, TableDescriptor};
@@ -506,7 +507,8 @@ pub(super) fn unaliased(expr: &Expr) -> &Expr {
 /// An expression that can be evaluated over batches of a schema.
 pub(super) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     refuse::expression(expr)?;
-    Ok(create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+    let planned = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    scaled::fuse(planned, schema.as_arrow())
 }
 
 /// The column that an expression takes as it is.

@@ -17,6 +17,7 @@ mod optimize;
 mod over;
 mod rank;
 mod refuse;
+mod scaled;
 mod scan;
 mod session;
 mod set_operation;

@@ -1,5 +1,6 @@
 //! The `WITH` options of a table: keys, their kinds, and reading them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub enum OptionKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionSpec {
     /// The key; a `#` in it stands for a column's name, as in `fields.#.min`.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// What its value is.
     pub kind: OptionKind,
     /// Whether a table cannot be used without it.
@@ -36,12 +37,17 @@ pub struct OptionSpec {
 impl OptionSpec {
     /// An option that may be left out.
     pub const fn optional(key: &'static str, kind: OptionKind) -> Self {
-        Self { key, kind, required: false }
+        Self { key: Cow::Borrowed(key), kind, required: false }
     }
 
     /// An option that must be there.
     pub const fn required(key: &'static str, kind: OptionKind) -> Self {
-        Self { key, kind, required: true }
+        Self { key: Cow::Borrowed(key), kind, required: true }
+    }
+
+    /// The same option under a prefix, as `key.` before the options of a message's key.
+    pub fn under(self, prefix: &str) -> Self {
+        Self { key: Cow::Owned(format!("{prefix}{}", self.key)), ..self }
     }
 
     /// Whether `key` is this option.
@@ -73,6 +79,12 @@ impl Options {
     /// Removes an option.
     pub fn remove(&mut self, key: &str) {
         self.0.remove(key);
+    }
+
+    /// The options whose keys begin with `prefix`, without it.
+    pub fn under(&self, prefix: &str) -> Options {
+        let stripped = |(k, v): (&str, &str)| Some((k.strip_prefix(prefix)?.to_owned(), v.to_owned()));
+        Options(self.iter().filter_map(stripped).collect())
     }
 
     /// All options, sorted by key.
@@ -158,7 +170,7 @@ impl Options {
                 OptionKind::Memory => drop(self.memory(key)?),
             }
         }
-        match known.iter().find(|s| s.required && self.get(s.key).is_none()) {
+        match known.iter().find(|s| s.required && self.get(&s.key).is_none()) {
             Some(missing) => Err(Error::Option(format!("option '{}' is required", missing.key))),
             None => Ok(()),
         }
@@ -166,7 +178,7 @@ impl Options {
 }
 
 fn unknown_key(key: &str, known: &[OptionSpec]) -> Error {
-    let keys = || known.iter().map(|s| s.key);
+    let keys = || known.iter().map(|s| s.key.as_ref());
     match nearest(key, keys()) {
         Some(k) => Error::Option(format!("unknown option '{key}'; did you mean '{k}'?")),
         None => {

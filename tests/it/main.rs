@@ -13,12 +13,16 @@ mod flink;
 mod fuzz;
 #[cfg(feature = "jdbc")]
 mod jdbc;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod late_rows;
 mod law;
 mod lookup;
 mod nexmark;
 mod pages;
 mod patterns;
+#[cfg(feature = "avro")]
+mod registry;
 mod rooms;
 mod scripts;
 mod sim;

@@ -201,7 +201,7 @@ fn run(
         done += cycles;
         after(&executor.step(input).unwrap().sinks[0], step);
         if step == HANDED_OVER {
-            let snapshot = executor.snapshot().unwrap();
+            let snapshot = crate::law::exec::through_files(circuit, executor.snapshot().unwrap()).unwrap();
             executor = Executor::try_new(Arc::clone(circuit), later_workers).unwrap();
             executor.restore(snapshot).unwrap();
         }

@@ -1,10 +1,11 @@
 //! Rows to lines of values.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
 use super::Dialect;
 use crate::change::ChangeBatch;
+use crate::format::message::{MessageEncoder, Messages};
 use crate::format::render::{Writing, render};
 use crate::format::text::TimeStyle;
 use crate::format::{Encoder, appended};
@@ -91,17 +92,35 @@ impl CsvEncoder {
     }
 }
 
+impl CsvEncoder {
+    fn row(&mut self, rows: &RecordBatch, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        for (i, column) in rows.columns().iter().enumerate() {
+            if i > 0 {
+                out.push(self.dialect.delimiter);
+            }
+            self.field(column, row, out)?;
+        }
+        Ok(())
+    }
+}
+
 impl Encoder for CsvEncoder {
     fn encode(&mut self, changes: &ChangeBatch, out: &mut Vec<u8>) -> Result<()> {
         let rows = appended(changes, "csv")?;
         for row in 0..rows.num_rows() {
-            for (i, column) in rows.columns().iter().enumerate() {
-                if i > 0 {
-                    out.push(self.dialect.delimiter);
-                }
-                self.field(column, row, out)?;
-            }
+            self.row(rows, row, out)?;
             out.push(b'\n');
+        }
+        Ok(())
+    }
+}
+
+impl MessageEncoder for CsvEncoder {
+    fn encode(&mut self, changes: &ChangeBatch, out: &mut Messages) -> Result<()> {
+        let rows = appended(changes, "csv")?;
+        for row in 0..rows.num_rows() {
+            self.row(rows, row, &mut out.bytes)?;
+            out.end();
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use std::fs::File;
 
 use arrow::datatypes::SchemaRef;
 
+use super::message::collect::Collected;
+use super::message::{MessageDecoder, MessageEncoder, MessageFormat};
 use super::records::{RecordReader, RecordWriter};
 use super::{Decoder, Encoder, FileFormat, FileReader, FileWriter, RecordFormat};
 use crate::table::{OptionKind, OptionSpec, Options};
@@ -92,13 +94,49 @@ fn byte(options: &Options, key: &str) -> Result<Option<u8>> {
     }
 }
 
+impl Csv {
+    fn options() -> Vec<OptionSpec> {
+        use OptionKind::{Boolean, Text};
+        let texts = [DELIMITER, QUOTE, ELEMENT_DELIMITER, ESCAPE, NULL].map(|k| OptionSpec::optional(k, Text));
+        let flags = [NO_QUOTE, COMMENTS, IGNORE_ERRORS].map(|k| OptionSpec::optional(k, Boolean));
+        texts.into_iter().chain(flags).collect()
+    }
+}
+
+fn ignores_errors(options: &Options) -> Result<bool> {
+    Ok(options.boolean(IGNORE_ERRORS)?.unwrap_or(false))
+}
+
 impl RecordFormat for Csv {
     fn decoder(&self, table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
-        let ignore_errors = options.boolean(IGNORE_ERRORS)?.unwrap_or(false);
-        Ok(Box::new(decode::CsvDecoder::new(table, projection, Dialect::new(options)?, ignore_errors)?))
+        let record = decode::Record::new(table, &projection, Dialect::new(options)?)?;
+        Ok(Box::new(decode::CsvDecoder::new(record, projection, ignores_errors(options)?)))
     }
 
     fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(encode::CsvEncoder::new(Dialect::new(options)?)))
+    }
+}
+
+impl MessageFormat for Csv {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        Csv::options()
+    }
+
+    fn check(&self, schema: &SchemaRef, options: &Options) -> Result<()> {
+        decode::Record::new(schema, schema, Dialect::new(options)?).map(drop)
+    }
+
+    fn decoder(&self, table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn MessageDecoder>> {
+        let record = decode::Record::new(table, &projection, Dialect::new(options)?)?;
+        Ok(Collected::boxed(record, projection, ignores_errors(options)?))
+    }
+
+    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn MessageEncoder>> {
         Ok(Box::new(encode::CsvEncoder::new(Dialect::new(options)?)))
     }
 }
@@ -109,10 +147,7 @@ impl FileFormat for Csv {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        use OptionKind::{Boolean, Text};
-        let texts = [DELIMITER, QUOTE, ELEMENT_DELIMITER, ESCAPE, NULL].map(|k| OptionSpec::optional(k, Text));
-        let flags = [NO_QUOTE, COMMENTS, IGNORE_ERRORS].map(|k| OptionSpec::optional(k, Boolean));
-        texts.into_iter().chain(flags).collect()
+        Csv::options()
     }
 
     fn check(&self, options: &Options) -> Result<()> {
@@ -126,10 +161,10 @@ impl FileFormat for Csv {
         projection: SchemaRef,
         options: &Options,
     ) -> Result<Box<dyn FileReader>> {
-        Ok(Box::new(RecordReader::new(file, self.decoder(table, projection, options)?)))
+        Ok(Box::new(RecordReader::new(file, RecordFormat::decoder(self, table, projection, options)?)))
     }
 
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>> {
-        Ok(Box::new(RecordWriter::new(file, self.encoder(schema, options)?)))
+        Ok(Box::new(RecordWriter::new(file, RecordFormat::encoder(self, schema, options)?)))
     }
 }

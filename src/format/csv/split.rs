@@ -173,6 +173,19 @@ impl Splitter {
         self.ends.push((self.text.len(), std::mem::take(&mut self.quoted)));
     }
 
+    /// Stands at the beginning of bytes that are one record.
+    pub(super) fn restart(&mut self) {
+        (self.state, self.quoted) = (State::RecordStart, false);
+        (self.line, self.record_line) = (1, 1);
+    }
+
+    /// A record of one empty value, which no bytes can say within a file.
+    pub(super) fn empty_record(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.ends.push((0, false));
+    }
+
     /// Forgets the record under way.
     pub(super) fn abandon(&mut self) {
         self.quoted = false;

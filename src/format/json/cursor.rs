@@ -8,16 +8,29 @@ const MAX_DEPTH: u32 = 1000;
 /// Why a record cannot be read.
 pub(super) type Reason = String;
 
-/// A place in a text that holds records, one a line. No value reaches over the end of its line.
+/// A place in a text that holds records, one a line, or only one. No value reaches over the end of its line where there are
+/// several.
 pub(super) struct Cursor<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
+    /// Whether the whole text is one record, and line ends in it are blanks.
+    whole: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self { text, at: 0, depth: 0, whole: false }
+    }
+
+    /// The beginning of a text that is one record.
+    pub(super) fn whole(text: &'a str) -> Self {
+        Self { whole: true, ..Self::new(text) }
+    }
+
+    /// The beginning of a part of this text.
+    pub(super) fn within(&self, part: &'a str) -> Self {
+        Self { whole: self.whole, ..Self::new(part) }
     }
 
     /// How many bytes have been read.
@@ -43,6 +56,7 @@ impl<'a> Cursor<'a> {
         while let Some(b) = bytes.get(self.at) {
             match b {
                 b' ' | b'\t' | b'\r' => self.at += 1,
+                b'\n' if self.whole => self.at += 1,
                 b => return *b,
             }
         }

@@ -1,4 +1,4 @@
-//! `debezium-json`: changes of a database's rows, as Debezium tells them, one a line.
+//! `debezium-json`: changes of a database's rows, as Debezium tells them, one a line or a message.
 //!
 //! ```json
 //! {"before": null, "after": {"id": 1, "name": "a"}, "op": "c", "ts_ms": 1589362330904}
@@ -19,12 +19,15 @@ use super::node::{Reading, RowNode};
 use super::{check_null_keys, time_style};
 use crate::change::{ChangeBatch, RowKind};
 use crate::format::batches::Columns;
+use crate::format::message::collect::Collected;
+use crate::format::message::{MessageDecoder, MessageEncoder, MessageFormat, Messages};
 use crate::format::records::{RecordReader, RecordWriter};
 use crate::format::render::Writing;
 use crate::format::{Decoder, Encoder, FileFormat, FileReader, FileWriter, RecordFormat};
 use crate::table::{OptionKind, OptionSpec, Options, SinkChangelog, SourceChangelog};
 use crate::{Error, Result};
 
+const NAME: &str = "debezium-json";
 const IGNORE_ERRORS: &str = "debezium-json.ignore-parse-errors";
 const SCHEMA_INCLUDE: &str = "debezium-json.schema-include";
 const TIMESTAMPS: &str = "debezium-json.timestamp-format.standard";
@@ -39,36 +42,8 @@ pub struct DebeziumJson {
     pub keyed: bool,
 }
 
-impl RecordFormat for DebeziumJson {
-    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
-        let reading = Reading { style: time_style(options, TIMESTAMPS)?, fail_on_missing: false };
-        let envelope = Envelope {
-            row: RowNode::new(projection.fields(), reading)?,
-            kinds: Vec::new(),
-            keyed: self.keyed,
-            schema_include: options.boolean(SCHEMA_INCLUDE)?.unwrap_or(false),
-        };
-        let ignore_errors = options.boolean(IGNORE_ERRORS)?.unwrap_or(false);
-        Ok(Box::new(JsonDecoder::new(envelope, projection, ignore_errors)))
-    }
-
-    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
-        if options.boolean(SCHEMA_INCLUDE)?.unwrap_or(false) {
-            return Err(Error::Option(format!("option '{SCHEMA_INCLUDE}' = 'true' is for reading only")));
-        }
-        Ok(Box::new(DebeziumEncoder(JsonEncoder::new(Writing {
-            style: time_style(options, TIMESTAMPS)?,
-            plain_decimals: options.boolean(PLAIN_DECIMALS)?.unwrap_or(false),
-        }))))
-    }
-}
-
-impl FileFormat for DebeziumJson {
-    fn name(&self) -> &'static str {
-        "debezium-json"
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
+impl DebeziumJson {
+    fn options() -> Vec<OptionSpec> {
         vec![
             OptionSpec::optional(IGNORE_ERRORS, OptionKind::Boolean),
             OptionSpec::optional(SCHEMA_INCLUDE, OptionKind::Boolean),
@@ -79,8 +54,93 @@ impl FileFormat for DebeziumJson {
         ]
     }
 
-    fn source_changelog(&self) -> SourceChangelog {
+    fn check(options: &Options) -> Result<()> {
+        time_style(options, TIMESTAMPS)?;
+        check_null_keys(options, NULL_KEYS)
+    }
+
+    fn read_changes(self) -> SourceChangelog {
         if self.keyed { SourceChangelog::Upsert } else { SourceChangelog::Retract }
+    }
+
+    fn envelope(self, projection: &SchemaRef, options: &Options) -> Result<Envelope> {
+        let reading = Reading { style: time_style(options, TIMESTAMPS)?, fail_on_missing: false };
+        Ok(Envelope {
+            row: RowNode::new(projection.fields(), reading)?,
+            kinds: Vec::new(),
+            keyed: self.keyed,
+            schema_include: options.boolean(SCHEMA_INCLUDE)?.unwrap_or(false),
+        })
+    }
+
+    fn encoder(options: &Options) -> Result<DebeziumEncoder> {
+        if options.boolean(SCHEMA_INCLUDE)?.unwrap_or(false) {
+            return Err(Error::Option(format!("option '{SCHEMA_INCLUDE}' = 'true' is for reading only")));
+        }
+        Ok(DebeziumEncoder(JsonEncoder::new(Writing {
+            style: time_style(options, TIMESTAMPS)?,
+            plain_decimals: options.boolean(PLAIN_DECIMALS)?.unwrap_or(false),
+        })))
+    }
+}
+
+fn ignores_errors(options: &Options) -> Result<bool> {
+    Ok(options.boolean(IGNORE_ERRORS)?.unwrap_or(false))
+}
+
+impl RecordFormat for DebeziumJson {
+    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
+        let envelope = self.envelope(&projection, options)?;
+        Ok(Box::new(JsonDecoder::new(envelope, projection, ignores_errors(options)?)))
+    }
+
+    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(DebeziumJson::encoder(options)?))
+    }
+}
+
+impl MessageFormat for DebeziumJson {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        DebeziumJson::options()
+    }
+
+    fn source_changelog(&self) -> SourceChangelog {
+        self.read_changes()
+    }
+
+    fn sink_changelog(&self) -> SinkChangelog {
+        SinkChangelog::Retract
+    }
+
+    fn check(&self, schema: &SchemaRef, options: &Options) -> Result<()> {
+        DebeziumJson::check(options)?;
+        self.envelope(schema, options).map(drop)
+    }
+
+    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn MessageDecoder>> {
+        Ok(Collected::boxed(self.envelope(&projection, options)?, projection, ignores_errors(options)?))
+    }
+
+    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn MessageEncoder>> {
+        Ok(Box::new(DebeziumJson::encoder(options)?))
+    }
+}
+
+impl FileFormat for DebeziumJson {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        DebeziumJson::options()
+    }
+
+    fn source_changelog(&self) -> SourceChangelog {
+        self.read_changes()
     }
 
     fn sink_changelog(&self) -> SinkChangelog {
@@ -88,8 +148,7 @@ impl FileFormat for DebeziumJson {
     }
 
     fn check(&self, options: &Options) -> Result<()> {
-        time_style(options, TIMESTAMPS)?;
-        check_null_keys(options, NULL_KEYS)
+        DebeziumJson::check(options)
     }
 
     fn reader(
@@ -99,11 +158,11 @@ impl FileFormat for DebeziumJson {
         projection: SchemaRef,
         options: &Options,
     ) -> Result<Box<dyn FileReader>> {
-        Ok(Box::new(RecordReader::new(file, self.decoder(table, projection, options)?)))
+        Ok(Box::new(RecordReader::new(file, RecordFormat::decoder(self, table, projection, options)?)))
     }
 
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>> {
-        Ok(Box::new(RecordWriter::new(file, self.encoder(schema, options)?)))
+        Ok(Box::new(RecordWriter::new(file, RecordFormat::encoder(self, schema, options)?)))
     }
 }
 
@@ -143,25 +202,27 @@ impl Records for Envelope {
         let payload = match self.schema_include {
             false => Payload::read(c)?,
             true => match member(c, "payload")? {
-                Some(text) => Payload::read(&mut Cursor::new(text))?,
+                Some(text) => Payload::read(&mut c.within(text))?,
                 None => return Ok(0),
             },
         };
-        self.changes(&payload)
+        self.changes(c, &payload)
     }
 }
 
 impl Envelope {
-    fn changes(&mut self, payload: &Payload) -> Result<usize, Reason> {
+    fn changes<'a>(&mut self, c: &Cursor<'a>, payload: &Payload<'a>) -> Result<usize, Reason> {
         let Payload { before, after, op, is_wrapped } = payload;
         match (op.as_deref(), before, after) {
-            (Some("c" | "r"), _, Some(after)) => self.push(after, RowKind::Insert).map(|()| 1),
+            (Some("c" | "r"), _, Some(after)) => self.push(&mut c.within(after), RowKind::Insert).map(|()| 1),
             (Some("u"), Some(before), Some(after)) => {
-                self.push(before, RowKind::UpdateBefore)?;
-                self.push(after, RowKind::UpdateAfter).map(|()| 2)
+                self.push(&mut c.within(before), RowKind::UpdateBefore)?;
+                self.push(&mut c.within(after), RowKind::UpdateAfter).map(|()| 2)
             }
-            (Some("u"), None, Some(after)) if self.keyed => self.push(after, RowKind::UpdateAfter).map(|()| 1),
-            (Some("d"), Some(before), _) => self.push(before, RowKind::Delete).map(|()| 1),
+            (Some("u"), None, Some(after)) if self.keyed => {
+                self.push(&mut c.within(after), RowKind::UpdateAfter).map(|()| 1)
+            }
+            (Some("d"), Some(before), _) => self.push(&mut c.within(before), RowKind::Delete).map(|()| 1),
             (Some(op @ ("u" | "d")), None, _) => Err(format!(
                 "a change of kind '{op}' without 'before'; declare a PRIMARY KEY, or let the database tell old rows (in \
                  PostgreSQL: REPLICA IDENTITY FULL)"
@@ -175,8 +236,8 @@ impl Envelope {
         }
     }
 
-    fn push(&mut self, text: &str, kind: RowKind) -> Result<(), Reason> {
-        self.row.read(&mut Cursor::new(text)).map_err(|reason| {
+    fn push(&mut self, text: &mut Cursor, kind: RowKind) -> Result<(), Reason> {
+        self.row.read(text).map_err(|reason| {
             let part = if kind.is_addition() { "after" } else { "before" };
             format!("'{part}': {reason}")
         })?;
@@ -225,15 +286,32 @@ fn open(c: &mut Cursor) -> Result<(), Reason> {
 /// Writes what comes as `c` and what goes as `d`, as Flink does.
 struct DebeziumEncoder(JsonEncoder);
 
+impl DebeziumEncoder {
+    fn change(&mut self, changes: &ChangeBatch, row: usize) -> Result<&str> {
+        let comes = changes.kind(row).is_addition();
+        self.0.line.clear();
+        self.0.line.push_str(if comes { "{\"before\":null,\"after\":" } else { "{\"before\":" });
+        self.0.row(&changes.rows, row)?;
+        self.0.line.push_str(if comes { ",\"op\":\"c\"}" } else { ",\"after\":null,\"op\":\"d\"}" });
+        Ok(&self.0.line)
+    }
+}
+
 impl Encoder for DebeziumEncoder {
     fn encode(&mut self, changes: &ChangeBatch, out: &mut Vec<u8>) -> Result<()> {
         for row in 0..changes.num_rows() {
-            let comes = changes.kind(row).is_addition();
-            self.0.line.clear();
-            self.0.line.push_str(if comes { "{\"before\":null,\"after\":" } else { "{\"before\":" });
-            self.0.row(&changes.rows, row)?;
-            self.0.line.push_str(if comes { ",\"op\":\"c\"}\n" } else { ",\"after\":null,\"op\":\"d\"}\n" });
-            out.extend_from_slice(self.0.line.as_bytes());
+            out.extend_from_slice(self.change(changes, row)?.as_bytes());
+            out.push(b'\n');
+        }
+        Ok(())
+    }
+}
+
+impl MessageEncoder for DebeziumEncoder {
+    fn encode(&mut self, changes: &ChangeBatch, out: &mut Messages) -> Result<()> {
+        for row in 0..changes.num_rows() {
+            out.bytes.extend_from_slice(self.change(changes, row)?.as_bytes());
+            out.end();
         }
         Ok(())
     }

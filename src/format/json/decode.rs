@@ -7,6 +7,7 @@ use super::node::RowNode;
 use crate::change::ChangeBatch;
 use crate::format::Decoder;
 use crate::format::batches::{Batches, Columns, MAX_RECORD};
+use crate::format::message::collect::{MessageColumns, Unread};
 use crate::{Error, Result};
 
 /// How many bytes are looked at together, so that a full batch leaves little that was checked for nothing.
@@ -40,6 +41,20 @@ impl Records for RowNode {
             return Ok(0);
         }
         self.read(c).map(|()| 1)
+    }
+}
+
+/// A message is one record, over as many lines as it likes; an empty one says nothing.
+impl<R: Records> MessageColumns for R {
+    fn read_message(&mut self, message: &[u8]) -> Result<usize, Unread> {
+        let text = std::str::from_utf8(message).map_err(|_| "no valid UTF-8")?;
+        let mut cursor = Cursor::whole(text);
+        cursor.skip_byte_order_mark();
+        if cursor.peek() == b'\n' {
+            return Ok(0);
+        }
+        let rows = self.read_record(&mut cursor)?;
+        if cursor.peek() == b'\n' { Ok(rows) } else { Err(cursor.unexpected("the end of the message").into()) }
     }
 }
 

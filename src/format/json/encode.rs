@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 
 use crate::Result;
 use crate::change::ChangeBatch;
+use crate::format::message::{MessageEncoder, Messages};
 use crate::format::render::{Writing, render, value_to_text};
 use crate::format::{Encoder, appended};
 
@@ -101,6 +102,19 @@ impl Encoder for JsonEncoder {
             self.row(rows, row)?;
             self.line.push('\n');
             out.extend_from_slice(self.line.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl MessageEncoder for JsonEncoder {
+    fn encode(&mut self, changes: &ChangeBatch, out: &mut Messages) -> Result<()> {
+        let rows = appended(changes, "json")?;
+        for row in 0..rows.num_rows() {
+            self.line.clear();
+            self.row(rows, row)?;
+            out.bytes.extend_from_slice(self.line.as_bytes());
+            out.end();
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `json`: one JSON object a line.
+//! `json`: one JSON object a line, or a message.
 //!
 //! Decoding builds only the columns that are read, in one pass and without a tree or tape between, and reads values as
 //! Flink does: text that holds a number into a number, a number or a whole object into a STRING, base64 into BYTES.
@@ -8,6 +8,8 @@ use std::fs::File;
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 
+use super::message::collect::Collected;
+use super::message::{MessageDecoder, MessageEncoder, MessageFormat};
 use super::records::{RecordReader, RecordWriter};
 use super::render::Writing;
 use super::text::TimeStyle;
@@ -32,31 +34,8 @@ const NULL_KEYS: &str = "json.map-null-key.mode";
 const NULL_KEY_LITERAL: &str = "json.map-null-key.literal";
 const PLAIN_DECIMALS: &str = "json.encode.decimal-as-plain-number";
 
-impl RecordFormat for Json {
-    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
-        let reading = node::Reading {
-            style: time_style(options, TIMESTAMPS)?,
-            fail_on_missing: options.boolean(FAIL_ON_MISSING)?.unwrap_or(false),
-        };
-        let ignore_errors = options.boolean(IGNORE_ERRORS)?.unwrap_or(false);
-        let root = node::RowNode::new(projection.fields(), reading)?;
-        Ok(Box::new(decode::JsonDecoder::new(root, projection, ignore_errors)))
-    }
-
-    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
-        Ok(Box::new(encode::JsonEncoder::new(Writing {
-            style: time_style(options, TIMESTAMPS)?,
-            plain_decimals: options.boolean(PLAIN_DECIMALS)?.unwrap_or(false),
-        })))
-    }
-}
-
-impl FileFormat for Json {
-    fn name(&self) -> &'static str {
-        "json"
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
+impl Json {
+    fn options() -> Vec<OptionSpec> {
         vec![
             OptionSpec::optional(IGNORE_ERRORS, OptionKind::Boolean),
             OptionSpec::optional(FAIL_ON_MISSING, OptionKind::Boolean),
@@ -68,13 +47,79 @@ impl FileFormat for Json {
     }
 
     /// A map's keys are never NULL here, so what `json.map-null-key.mode` says never comes to pass; it is only checked.
-    fn check(&self, options: &Options) -> Result<()> {
+    fn check(options: &Options) -> Result<()> {
         time_style(options, TIMESTAMPS)?;
-        let flag = |key| options.boolean(key).map(|v| v.unwrap_or(false));
-        if flag(IGNORE_ERRORS)? && flag(FAIL_ON_MISSING)? {
+        if ignores_errors(options)? && options.boolean(FAIL_ON_MISSING)?.unwrap_or(false) {
             return Err(Error::Option(format!("'{IGNORE_ERRORS}' and '{FAIL_ON_MISSING}' cannot both be true")));
         }
         check_null_keys(options, NULL_KEYS)
+    }
+
+    fn root(projection: &SchemaRef, options: &Options) -> Result<node::RowNode> {
+        let reading = node::Reading {
+            style: time_style(options, TIMESTAMPS)?,
+            fail_on_missing: options.boolean(FAIL_ON_MISSING)?.unwrap_or(false),
+        };
+        node::RowNode::new(projection.fields(), reading)
+    }
+
+    fn encoder(options: &Options) -> Result<encode::JsonEncoder> {
+        Ok(encode::JsonEncoder::new(Writing {
+            style: time_style(options, TIMESTAMPS)?,
+            plain_decimals: options.boolean(PLAIN_DECIMALS)?.unwrap_or(false),
+        }))
+    }
+}
+
+fn ignores_errors(options: &Options) -> Result<bool> {
+    Ok(options.boolean(IGNORE_ERRORS)?.unwrap_or(false))
+}
+
+impl RecordFormat for Json {
+    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn Decoder>> {
+        let root = Json::root(&projection, options)?;
+        Ok(Box::new(decode::JsonDecoder::new(root, projection, ignores_errors(options)?)))
+    }
+
+    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(Json::encoder(options)?))
+    }
+}
+
+impl MessageFormat for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        Json::options()
+    }
+
+    fn check(&self, schema: &SchemaRef, options: &Options) -> Result<()> {
+        Json::check(options)?;
+        Json::root(schema, options).map(drop)
+    }
+
+    fn decoder(&self, _table: &SchemaRef, projection: SchemaRef, options: &Options) -> Result<Box<dyn MessageDecoder>> {
+        Ok(Collected::boxed(Json::root(&projection, options)?, projection, ignores_errors(options)?))
+    }
+
+    fn encoder(&self, _schema: &SchemaRef, options: &Options) -> Result<Box<dyn MessageEncoder>> {
+        Ok(Box::new(Json::encoder(options)?))
+    }
+}
+
+impl FileFormat for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        Json::options()
+    }
+
+    fn check(&self, options: &Options) -> Result<()> {
+        Json::check(options)
     }
 
     fn reader(
@@ -84,11 +129,11 @@ impl FileFormat for Json {
         projection: SchemaRef,
         options: &Options,
     ) -> Result<Box<dyn FileReader>> {
-        Ok(Box::new(RecordReader::new(file, self.decoder(table, projection, options)?)))
+        Ok(Box::new(RecordReader::new(file, RecordFormat::decoder(self, table, projection, options)?)))
     }
 
     fn writer(&self, file: File, schema: &SchemaRef, options: &Options) -> Result<Box<dyn FileWriter>> {
-        Ok(Box::new(RecordWriter::new(file, self.encoder(schema, options)?)))
+        Ok(Box::new(RecordWriter::new(file, RecordFormat::encoder(self, schema, options)?)))
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::identity::{node_ids, sink_id, source_id};
-use super::manifest::{FORMAT, Manifest, OperatorEntry, SinkEntry, SourceEntry, SplitEntry};
+use super::identity::{loose_ids, node_ids, sink_ids, source_ids};
+use super::manifest::{FORMAT, LIBRARY, Manifest, OperatorEntry, SinkEntry, SourceEntry, SplitEntry};
 use super::options::CheckpointOptions;
 use super::read::{Checkpoint, load_newest};
 use super::store::CheckpointStore;
@@ -143,6 +143,8 @@ pub(in crate::runtime) struct Coordinator {
     options: CheckpointOptions,
     circuit: Arc<Circuit>,
     ids: Vec<String>,
+    /// The sinks' names.
+    sinks: Vec<String>,
     runtime: Tasks,
     driver: Thread,
     store: Option<CheckpointStore>,
@@ -170,6 +172,7 @@ impl Coordinator {
         let uncommitted = vec![Vec::new(); circuit.sinks.len()];
         Self {
             ids: node_ids(&circuit),
+            sinks: sink_ids(&circuit),
             options,
             circuit,
             runtime,
@@ -248,7 +251,7 @@ impl Coordinator {
 
     /// Names a sink in all runs of the job.
     pub fn sink_name(&self, sink: usize) -> String {
-        format!("{}-{}", self.options.folder(), sink_id(&self.circuit.sinks[sink]).get(..12).unwrap_or("result"))
+        format!("{}-{}", self.options.folder(), short(&self.sinks[sink]))
     }
 
     /// The number that the next checkpoint will have.
@@ -399,6 +402,7 @@ impl Coordinator {
 /// The state of a circuit, ready to be written; nothing is known of positions, and nothing was prepared.
 fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     let Snapshot { workers, sources, nodes, lookups } = snapshot;
+    let loose = loose_ids(circuit);
     let mut tables = vec![Vec::new(); circuit.nodes.len()];
     let worker_count = workers.len();
     for worker in workers {
@@ -406,6 +410,7 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     }
     let operators = circuit.nodes.iter().enumerate().map(|(number, node)| OperatorEntry {
         id: ids[number].clone(),
+        loose: loose[number].clone(),
         name: circuit.name(NodeId(number)),
         detail: node.notes.detail.clone(),
         watermark: nodes[number].0,
@@ -420,16 +425,16 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
         _ => None,
     });
     let in_flight = in_flight.collect();
-    let source = |(number, source): (usize, &SourceSpec)| SourceEntry {
-        id: source_id(source),
+    let source = |(number, (source, id)): (usize, (&SourceSpec, String))| SourceEntry {
+        id,
         table: source.table.name.clone(),
         ended: false,
         replayable: true,
         watermarks: sources.get(number).into_iter().flatten().map(|w| w.0).collect(),
         splits: Vec::new(),
     };
-    let sink = |sink: &SinkSpec| SinkEntry {
-        id: sink_id(sink),
+    let sink = |(sink, id): (&SinkSpec, String)| SinkEntry {
+        id,
         table: match sink {
             SinkSpec::Table { table, .. } => table.name.clone(),
             SinkSpec::Result => "result".into(),
@@ -439,14 +444,15 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     let manifest = Manifest {
         format: FORMAT,
         checksum: 0,
+        library: LIBRARY.into(),
         job: String::new(),
         id: 0,
         reason: Reason::Savepoint.word().into(),
         taken_at: 0,
         script: String::new(),
         workers: worker_count,
-        sources: circuit.sources.iter().enumerate().map(source).collect(),
-        sinks: circuit.sinks.iter().map(sink).collect(),
+        sources: circuit.sources.iter().zip(source_ids(circuit)).enumerate().map(source).collect(),
+        sinks: circuit.sinks.iter().zip(sink_ids(circuit)).map(sink).collect(),
         operators: operators.collect(),
         files: Vec::new(),
     };
@@ -462,6 +468,12 @@ pub async fn save(circuit: &Circuit, snapshot: Snapshot, store: &CheckpointStore
     let mut frozen = freeze(circuit, &node_ids(circuit), snapshot);
     frozen.manifest.id = id;
     Writer::new(store.clone()).write(frozen, vec![Vec::new(); circuit.sinks.len()]).await.map(|_| ())
+}
+
+/// Enough of a sink's name to tell it from others.
+fn short(id: &str) -> String {
+    let (hash, count) = id.split_once('-').map_or((id, String::new()), |(hash, count)| (hash, format!("-{count}")));
+    format!("{}{count}", hash.get(..12).unwrap_or(hash))
 }
 
 /// Whether the job of a checkpoint had come to its end.

@@ -5,55 +5,74 @@ use std::fmt::Write;
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
 use crate::table::TableDescriptor;
 
-/// For each node a name that follows from what it computes and from what: nodes of two circuits that have the same one may
-/// take over each other's state. Nodes of one circuit that compute the same are counted.
+/// For each node a name that follows from all that it was made with and from what it reads: nodes of two circuits that have the
+/// same one may take over each other's state. Nodes of one circuit that compute the same are counted.
+///
+/// Such a name holds for one version of the library: what operators are made of may change from version to version.
 pub fn node_ids(circuit: &Circuit) -> Vec<String> {
+    named(circuit, |number| match &circuit.nodes[number].kind {
+        // All that a factory was made with: what `EXPLAIN` prints is only the short of it.
+        NodeKind::Operator(factory) => format!("{factory:?}"),
+        NodeKind::Lookup(i) => {
+            let spec = &circuit.lookups[*i];
+            format!("{} {:?} {:?}", described(&spec.table), spec.keys, spec.join)
+        }
+        NodeKind::Exchange(keys) => format!("{keys:?}"),
+        NodeKind::Late(columns) => format!("{columns:?}"),
+        NodeKind::Source(_) | NodeKind::Sink(_) => String::new(),
+    })
+}
+
+/// As [`node_ids`], from what `EXPLAIN` says of the nodes: the same in all versions in which that is worded alike. Takes a
+/// checkpoint of another version to the same script.
+pub(super) fn loose_ids(circuit: &Circuit) -> Vec<String> {
+    named(circuit, |number| circuit.nodes[number].notes.detail.clone())
+}
+
+/// Names of nodes by what is said of each, their schemas, and their inputs' names.
+fn named(circuit: &Circuit, said: impl Fn(usize) -> String) -> Vec<String> {
     let mut hashes: Vec<u128> = Vec::with_capacity(circuit.nodes.len());
-    let mut seen = std::collections::HashMap::<u128, usize>::new();
-    let mut ids = Vec::with_capacity(circuit.nodes.len());
     for (number, node) in circuit.nodes.iter().enumerate() {
-        let mut text = circuit.name(NodeId(number));
+        let mut text = format!("{} {} {:?}", circuit.name(NodeId(number)), said(number), node.schema);
         match &node.kind {
             NodeKind::Source(i) => text += &source_id(&circuit.sources[*i]),
-            // All that a factory was made with: what `EXPLAIN` prints is only the short of it.
-            NodeKind::Operator(factory) => {
-                let _ = write!(text, "{factory:?}");
-            }
-            NodeKind::Lookup(i) => {
-                let spec = &circuit.lookups[*i];
-                let _ = write!(text, "{} {:?} {:?}", described(&spec.table), spec.keys, spec.join);
-            }
-            NodeKind::Exchange(keys) => {
-                let _ = write!(text, "{keys:?}");
-            }
-            NodeKind::Late(columns) => {
-                let _ = write!(text, "{columns:?}");
-            }
             NodeKind::Sink(i) => text += &sink_id(&circuit.sinks[*i]),
+            _ => {}
         }
-        let _ = write!(text, "{:?}", node.schema);
         for input in &node.inputs {
             let _ = write!(text, " {:032x}", hashes[input.0]);
         }
-        let hash = fnv(text.as_bytes());
-        hashes.push(hash);
-        let count = seen.entry(hash).or_default();
-        *count += 1;
-        ids.push(match *count {
-            1 => format!("{hash:032x}"),
-            n => format!("{hash:032x}-{n}"),
-        });
+        hashes.push(fnv(text.as_bytes()));
     }
-    ids
+    told_apart(hashes.iter().map(|hash| format!("{hash:032x}")))
 }
 
-/// Names a source by what it reads.
-pub(super) fn source_id(source: &SourceSpec) -> String {
+/// Names the sources by what they read.
+pub(super) fn source_ids(circuit: &Circuit) -> Vec<String> {
+    told_apart(circuit.sources.iter().map(source_id))
+}
+
+/// Names the sinks by what they write.
+pub(super) fn sink_ids(circuit: &Circuit) -> Vec<String> {
+    told_apart(circuit.sinks.iter().map(sink_id))
+}
+
+/// Names of which no two are the same: equal ones are counted.
+fn told_apart(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = std::collections::HashMap::<String, usize>::new();
+    let count = |name: String| {
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        if *count == 1 { name } else { format!("{name}-{count}") }
+    };
+    names.map(count).collect()
+}
+
+fn source_id(source: &SourceSpec) -> String {
     format!("{:032x}", fnv(format!("{} {:?}", described(&source.table), source.watermark).as_bytes()))
 }
 
-/// Names a sink by what it writes.
-pub(super) fn sink_id(sink: &SinkSpec) -> String {
+fn sink_id(sink: &SinkSpec) -> String {
     match sink {
         SinkSpec::Table { table, .. } => format!("{:032x}", fnv(described(table).as_bytes())),
         SinkSpec::Result => "result".into(),

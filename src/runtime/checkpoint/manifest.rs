@@ -8,6 +8,9 @@ use crate::{Error, Result};
 /// The version of the layout. A later version of the library restores all earlier ones.
 pub const FORMAT: u32 = 1;
 
+/// The version of the library.
+pub(super) const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+
 /// The longest manifest that is read.
 pub const MOST_BYTES: u64 = 256 << 20;
 
@@ -19,6 +22,8 @@ pub struct Manifest {
     pub format: u32,
     /// CRC-32 of the manifest, written as compact JSON with this field at 0.
     pub checksum: u32,
+    /// The version of the library that wrote it.
+    pub library: String,
     /// The job's name.
     pub job: String,
     /// The checkpoint's number, from 1 on.
@@ -101,6 +106,8 @@ pub struct PreparedEntry {
 pub struct OperatorEntry {
     /// The same in every run as long as it computes the same from the same.
     pub id: String,
+    /// The same in every version of the library that says the same of it.
+    pub loose: String,
     /// As in `EXPLAIN`.
     pub name: String,
     /// As in `EXPLAIN`.

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::identity::{node_ids, sink_id, source_id};
+use super::identity::{loose_ids, node_ids, sink_ids, source_ids};
+use super::manifest::{LIBRARY, OperatorEntry};
 use super::read::Checkpoint;
 use crate::change::Watermark;
 use crate::connector::{Prepared, SinkRecovery};
@@ -53,17 +54,19 @@ impl Restored {
                 manifest.id
             ));
         }
-        let known: HashMap<&str, usize> =
-            manifest.operators.iter().enumerate().map(|(i, o)| (o.id.as_str(), i)).collect();
+        // Exact names hold for one version of the library only.
+        let same_version = manifest.library == LIBRARY;
+        let id_of = |o: &'_ OperatorEntry| if same_version { o.id.clone() } else { o.loose.clone() };
+        let ids = if same_version { node_ids(circuit) } else { loose_ids(circuit) };
+        let known: HashMap<String, usize> = manifest.operators.iter().enumerate().map(|(i, o)| (id_of(o), i)).collect();
         let mut taken = HashSet::new();
-        let ids = node_ids(circuit);
         let mut tables = Vec::with_capacity(ids.len());
         let mut nodes = Vec::with_capacity(ids.len());
         let mut in_flight: HashMap<usize, InFlightState> = HashMap::new();
         for (number, id) in ids.iter().enumerate() {
             let node = circuit.node(NodeId(number));
             let described = || format!("{} ({})", circuit.name(NodeId(number)), node.notes.detail);
-            let Some(entry) = known.get(id.as_str()).map(|i| &manifest.operators[*i]) else {
+            let Some(entry) = known.get(id).map(|i| &manifest.operators[*i]) else {
                 if node.notes.bound.is_some() {
                     report.push(format!("starts empty: {}", described()));
                 }
@@ -87,7 +90,7 @@ impl Restored {
                 in_flight.insert(number, InFlightState::of(out_rows, Watermark(out.latest)));
             }
         }
-        for entry in manifest.operators.iter().filter(|o| !taken.contains(o.id.as_str())) {
+        for entry in manifest.operators.iter().filter(|o| !taken.contains(id_of(o).as_str())) {
             let rows: usize = entry.tables.iter().flat_map(|t| &t.chunks).map(|c| c.rows).sum();
             if rows > 0 {
                 report.push(format!("is dropped, with {rows} rows: {} ({})", entry.name, entry.detail));
@@ -114,8 +117,7 @@ impl Restored {
     }
 
     fn take_sources(&mut self, circuit: &Circuit, checkpoint: &Checkpoint) -> Result<()> {
-        for source in &circuit.sources {
-            let id = source_id(source);
+        for (source, id) in circuit.sources.iter().zip(source_ids(circuit)) {
             let name = &source.table.name;
             let Some(entry) = checkpoint.manifest.sources.iter().find(|s| s.id == id) else {
                 self.report.push(format!("is read from its beginning: table '{name}'"));
@@ -139,9 +141,8 @@ impl Restored {
     fn take_sinks(&mut self, circuit: &Circuit, checkpoint: &Checkpoint) -> Result<()> {
         let manifest = &checkpoint.manifest;
         let mut found = HashSet::new();
-        for sink in &circuit.sinks {
-            let id = sink_id(sink);
-            let entry = manifest.sinks.iter().find(|s| s.id == id && !found.contains(&id));
+        for id in sink_ids(circuit) {
+            let entry = manifest.sinks.iter().find(|s| s.id == id);
             let mut recovery = SinkRecovery { id: id.clone(), prepared: Vec::new() };
             for prepared in entry.iter().flat_map(|e| &e.prepared) {
                 let rows = prepared.rows.as_ref().map(|rows| checkpoint.changes(rows)).transpose()?;

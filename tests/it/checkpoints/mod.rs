@@ -1,7 +1,11 @@
 //! Checkpoints of whole jobs: what a job that ended in whatever way goes on from, and what its sinks have shown.
 
+mod binary;
 mod files;
+mod fixture;
 mod jobs;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ fn options(given: &[(&str, &str)]) -> Options {
 /// The changes of some lines, and how many records were skipped.
 fn read(keyed: bool, given: &[(&str, &str)], text: &str) -> Result<(Vec<Change>, u64)> {
     use arrow::array::{Array, AsArray};
-    let mut decoder = DebeziumJson { keyed }.decoder(&schema(), schema(), &options(given))?;
+    let mut decoder = RecordFormat::decoder(&DebeziumJson { keyed }, &schema(), schema(), &options(given))?;
     assert_eq!(decoder.decode(text.as_bytes())?, text.len());
     decoder.finish()?;
     let mut rows = Vec::new();
@@ -119,7 +119,7 @@ fn changes_are_written_as_coming_and_going() {
     let rows = RecordBatch::try_new(schema(), vec![ids, names]).unwrap();
     let mut out = Vec::new();
     let format = DebeziumJson { keyed: false };
-    let mut encoder = format.encoder(&schema(), &Options::default()).unwrap();
+    let mut encoder = RecordFormat::encoder(&format, &schema(), &Options::default()).unwrap();
     encoder.encode(&ChangeBatch { rows, kinds, watermarks: None }, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     let expected = [
@@ -131,5 +131,5 @@ fn changes_are_written_as_coming_and_going() {
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     let again = [(Insert, 1, name("a")), (Delete, 1, name("a")), (Insert, 1, name("b\"")), (Delete, 1, None)];
     assert_eq!(self::rows(&text), again);
-    assert!(format.encoder(&schema(), &options(&[(SCHEMA_INCLUDE, "true")])).is_err());
+    assert!(RecordFormat::encoder(&format, &schema(), &options(&[(SCHEMA_INCLUDE, "true")])).is_err());
 }
