@@ -63,6 +63,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A journal cannot be read, replayed or written.
+    #[error("journal {place}: {reason}")]
+    Journal {
+        /// The journal or the file of it.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A rule of our own was broken: a bug.
     #[error("internal error (please report it): {0}")]
     Internal(String),

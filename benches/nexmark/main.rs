@@ -1,7 +1,7 @@
 //! Nexmark, from batches in memory: this engine beside DataFusion's batch executor.
 //!
 //! ```text
-//! cargo bench --bench nexmark -- [--events N] [--workers 1,2] [--step-batches N] [QUERY…]
+//! cargo bench --bench nexmark -- [--events N] [--workers 1,2] [--step-batches N] [--journal] [QUERY…]
 //! cargo bench --bench nexmark -- --scale [--generate] [--workers 1] [--step-batches N] [QUERY…]
 //! ```
 //!
@@ -21,6 +21,8 @@
 //!
 //! Making the input is not measured. A query is repeated until it has used two seconds of CPU, so that the ten milliseconds
 //! in which the kernel counts CPU time do not show.
+//!
+//! With `--journal` each run is journaled into a folder for temporary files: what that costs.
 //!
 //! `--scale` runs 1, 10 and 50 million events: does an event cost the same, however many came before? The input is held in
 //! memory as above: up to 6 GB of it, for queries whose state grows by most of what they read are left out unless they are
@@ -60,6 +62,8 @@ const STEP_ROWS: &str = "100000000";
 enum Runner {
     /// The engine with so many workers, on batches in memory.
     Engine(usize),
+    /// The same, journaled.
+    Journaled(usize),
     /// The engine with so many workers, on events made as they are read.
     Generated(usize),
     /// DataFusion.
@@ -73,6 +77,7 @@ struct Asked {
     workers: Vec<usize>,
     step_batches: usize,
     generate: bool,
+    journal: bool,
     named: Vec<String>,
 }
 
@@ -92,6 +97,7 @@ fn main() {
             .unwrap_or(vec![1, 2]),
         step_batches: value("--step-batches").map_or(STEP_BATCHES, |v| number(v) as usize),
         generate: args.iter().any(|a| a == "--generate"),
+        journal: args.iter().any(|a| a == "--journal"),
         named: args.iter().filter(|a| a.starts_with('q') || a.starts_with("pattern")).cloned().collect(),
     };
     if args.iter().any(|a| a == "--scale") { scale(&asked) } else { compare(&asked) }
@@ -113,7 +119,8 @@ fn compare(asked: &Asked) {
     for query in QUERIES.iter().filter(|q| asked.named.is_empty() || asked.names(q)) {
         let batch = query.batch.map(|_| spawn(query, Runner::Batch, events, asked.step_batches));
         for workers in &asked.workers {
-            let ours = spawn(query, Runner::Engine(*workers), events, asked.step_batches);
+            let runner = if asked.journal { Runner::Journaled(*workers) } else { Runner::Engine(*workers) };
+            let ours = spawn(query, runner, events, asked.step_batches);
             if let Some(batch) = &batch {
                 assert_eq!(ours.rows, batch.rows, "{}: another number of rows than batch", query.name);
             }
@@ -145,6 +152,7 @@ fn scale(asked: &Asked) {
 fn spawn(query: &Query, runner: Runner, events: u64, step_batches: usize) -> Measured {
     let (runner, workers) = match runner {
         Runner::Engine(workers) => ("engine", workers),
+        Runner::Journaled(workers) => ("journaled", workers),
         Runner::Generated(workers) => ("generated", workers),
         Runner::Batch => ("batch", 1),
     };
@@ -162,9 +170,9 @@ fn child(args: &[String]) {
     let (events, step_batches) = (events.parse().expect("a number"), step_batches.parse().expect("a number"));
     let measured = match runner.as_str() {
         "batch" => batch(query, events),
-        "engine" => {
+        "engine" | "journaled" => {
             let streams = Streams::in_memory(streams::memory(query.reads, events), step_batches);
-            engine(query, Arc::new(streams), workers)
+            engine(query, Arc::new(streams), workers, runner == "journaled")
         }
         _ => generated(query, Arc::new(Streams::generated(events, step_batches)), workers),
     };
@@ -180,11 +188,14 @@ fn batch(query: &Query, events: u64) -> Measured {
     Measured { peak_mb: peak_memory() - before, ..measured }
 }
 
-fn engine(query: &Query, streams: Arc<Streams>, workers: &str) -> Measured {
+fn engine(query: &Query, streams: Arc<Streams>, workers: &str, journal: bool) -> Measured {
     let before = peak_memory();
     let mut last = None;
     let measured = measure(|| {
-        let (rows, metrics) = run_engine(query.sql(), &streams, workers);
+        // Its folder goes when the run is over.
+        let folder = journal.then(|| tempfile::tempdir().expect("a folder"));
+        let folder = folder.as_ref().map(|f| f.path().to_str().expect("a name"));
+        let (rows, metrics) = run_engine(query.sql(), &streams, workers, folder);
         last = Some(metrics);
         rows
     });
@@ -202,19 +213,20 @@ fn engine(query: &Query, streams: Arc<Streams>, workers: &str) -> Measured {
 }
 
 fn generated(query: &Query, streams: Arc<Streams>, workers: &str) -> Measured {
-    let ours = engine(query, Arc::clone(&streams), workers);
+    let ours = engine(query, Arc::clone(&streams), workers, false);
     let alone = measure(|| streams.make_only());
     Measured { input_seconds: alone.cpu_seconds, ..ours }
 }
 
 /// Runs a query on the engine; gives the number of rows of its answer.
-fn run_engine(sql: &str, streams: &Arc<Streams>, workers: &str) -> (i64, MetricsSnapshot) {
+fn run_engine(sql: &str, streams: &Arc<Streams>, workers: &str, journal: Option<&str>) -> (i64, MetricsSnapshot) {
     let mut engine = Engine::new().expect("an engine");
     // Processing time stands still, so that windows of it hold the same rows in every run.
     engine.set_clock(Arc::new(ManualClock::new(1_700_000_000_000)));
     engine.register_connector(Arc::clone(streams) as _);
     engine.set("parallelism.default", workers).expect("workers");
     engine.set("millstream.step.max-rows", STEP_ROWS).expect("rows of a step");
+    journal.iter().for_each(|folder| drop(engine.set("millstream.journal.dir", folder).expect("a folder")));
     engine.register_scalar(q14::count_char());
     engine.declare(&queries::tables("streams")).expect("tables");
     engine.declare(queries::SIDE_INPUT).expect("a table");

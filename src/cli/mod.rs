@@ -1,5 +1,6 @@
-//! The command line: `run`, `check`, `explain`, `test`, `state`, `savepoint`.
+//! The command line: `run`, `check`, `explain`, `test`, `state`, `savepoint`, `replay`.
 
+mod replay;
 mod run;
 mod state;
 mod table;
@@ -48,6 +49,8 @@ enum Command {
     State(state::State),
     /// Has a running job take a checkpoint now, and perhaps a copy of it; prints where it is.
     Savepoint(state::Savepoint),
+    /// Runs a journaled run again, step by step and bit for bit, and prints what its sinks or any operator were given.
+    Replay(replay::ReplayArgs),
 }
 
 /// A script and the settings that it starts with.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::State(state) => state.run().map(|()| true),
         Command::Savepoint(savepoint) => savepoint.run().map(|()| true),
+        Command::Replay(replay) => replay.run().map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -111,18 +115,24 @@ impl Script {
 
     /// An engine with the settings of the command line.
     fn engine(&self) -> Result<Engine> {
-        let mut engine = Engine::new()?;
-        for setting in &self.settings {
-            let Some((key, value)) = setting.split_once('=') else {
-                return Err(Error::Option(format!("--set {setting}: expected KEY=VALUE")));
-            };
-            note(engine.set(key.trim(), value.trim())?);
-        }
+        let mut engine = with_settings(&self.settings)?;
         if let Some(workers) = self.parallelism {
             note(engine.set("parallelism.default", &workers.to_string())?);
         }
         Ok(engine)
     }
+}
+
+/// An engine with settings, each given as `KEY=VALUE`.
+fn with_settings(settings: &[String]) -> Result<Engine> {
+    let mut engine = Engine::new()?;
+    for setting in settings {
+        let Some((key, value)) = setting.split_once('=') else {
+            return Err(Error::Option(format!("--set {setting}: expected KEY=VALUE")));
+        };
+        note(engine.set(key.trim(), value.trim())?);
+    }
+    Ok(engine)
 }
 
 /// Tells the user something that is no result.

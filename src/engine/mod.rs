@@ -1,5 +1,6 @@
 //! What embedders hold: an [`Engine`] to declare tables in, feed, query and run scripts on.
 
+mod replay;
 mod script;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
+pub use self::replay::{Replay, ReplayedStep};
 pub use self::script::{Prepared, Progress};
 use crate::change::{Clock, SystemClock};
 use crate::connector::channel::Channels;
@@ -19,6 +21,7 @@ use crate::connector::{Connector, Connectors, builtin};
 use crate::plan::{ColumnOrigin, StreamTable, explain};
 use crate::runtime::CheckpointOptions;
 use crate::runtime::circuit::SinkSpec;
+use crate::runtime::journal::JournalOptions;
 use crate::runtime::{Circuit, JobOptions, start};
 pub use crate::runtime::{Durable, Job, JobEnd, MetricsSnapshot, OperatorMetrics, Results, Resumed, SourceMetrics};
 use crate::sql::ast::Located;
@@ -52,6 +55,8 @@ pub struct Engine {
     channels: Channels,
     clock: Arc<dyn Clock>,
     checkpoint_store: Option<Arc<dyn ObjectStore>>,
+    /// Whether a job has the session's step clock.
+    clock_is_taken: bool,
     tasks: Tasks,
 }
 
@@ -117,7 +122,14 @@ impl Engine {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut connectors: Connectors = builtin(Arc::clone(&clock));
         connectors.register(Arc::new(channels.clone()));
-        Ok(Self { session: Session::new(connectors), channels, clock, checkpoint_store: None, tasks })
+        Ok(Self {
+            session: Session::new(connectors),
+            channels,
+            clock,
+            checkpoint_store: None,
+            clock_is_taken: false,
+            tasks,
+        })
     }
 
     /// Adds a connector of the embedder's, or puts it in the place of a built-in one.
@@ -189,6 +201,7 @@ impl Engine {
         let (Some(one), None) = (statements.next(), statements.next()) else {
             return Err(Error::Option("one statement is expected; Engine::run takes a script".into()));
         };
+        self.free_clock()?;
         self.execute_located(&one)
     }
 
@@ -204,7 +217,8 @@ impl Engine {
             outcome => {
                 let circuit = self.session.compile(outcome.queries()?, statement)?;
                 circuit.warnings.iter().for_each(|w| log::warn!("{w}"));
-                let (job, mut results) = self.start(circuit, &statement.text)?;
+                let text = vec![(self.session.statements().end(), statement.text.clone())];
+                let (job, mut results) = self.start(circuit, &statement.text, &text)?;
                 Ok(Answer::Started(job, results.pop()))
             }
         }
@@ -261,8 +275,9 @@ impl Engine {
         }
     }
 
-    /// `script` are the statements that the circuit was made of.
-    fn start(&self, circuit: Circuit, script: &str) -> Result<(Job, Vec<Results>)> {
+    /// `script` are the statements that the circuit was made of; `queries` are the queries and inserts among them, each with its place
+    /// among the session's statements.
+    fn start(&mut self, circuit: Circuit, script: &str, queries: &[(usize, String)]) -> Result<(Job, Vec<Results>)> {
         let settings = self.session.settings();
         let sinks = circuit.sinks.iter().filter_map(|sink| match sink {
             SinkSpec::Table { table, .. } => Some(table.name.as_str()),
@@ -272,18 +287,34 @@ impl Engine {
             store: self.checkpoint_store.clone(),
             ..settings.checkpoints(&sinks.collect::<Vec<_>>(), script)
         };
+        let journal = match settings.journal_dir() {
+            Some(_) => settings.journal(&checkpoints, self.whole_script(queries)?),
+            None => JournalOptions::default(),
+        };
         let options = JobOptions {
             workers: settings.parallelism().unwrap_or(1),
             idle_timeout: settings.idle_timeout(),
             step_rows: settings.step_rows().unwrap_or(JobOptions::default().step_rows),
             clock: Arc::clone(&self.clock),
             checkpoints,
+            journal,
             keep: match &self.tasks {
                 Tasks::Own(own) => Some(Arc::clone(own) as _),
                 Tasks::Callers(_) => None,
             },
         };
+        self.clock_is_taken = true;
         start(circuit, options, self.handle())
+    }
+
+    /// Sees to it that what is planned from now on reads no other job's time.
+    fn free_clock(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.clock_is_taken) { self.session.renew_clock() } else { Ok(()) }
+    }
+
+    fn whole_script(&self, queries: &[(usize, String)]) -> Result<String> {
+        let too_long = "the session's statements are too long to be journaled; begin a new session for the job";
+        self.session.statements().with(queries).ok_or_else(|| Error::Option(too_long.into()))
     }
 
     fn handle(&self) -> &Handle {

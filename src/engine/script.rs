@@ -29,6 +29,8 @@ pub enum Progress {
 pub struct Prepared {
     inserts: Vec<Query>,
     last: Option<Located>,
+    /// Their texts, each with its place among the session's statements.
+    texts: Vec<(usize, String)>,
 }
 
 impl Engine {
@@ -38,13 +40,14 @@ impl Engine {
     /// # Errors
     /// The first error, with its place; what came before it has taken effect. And whatever `heed` gives.
     pub fn run(&mut self, script: &str, mut heed: impl FnMut(&Engine, Progress) -> Result<()>) -> Result<Option<Job>> {
-        let mut prepared = Prepared { inserts: Vec::new(), last: None };
+        let mut prepared = Prepared { inserts: Vec::new(), last: None, texts: Vec::new() };
+        self.free_clock()?;
         for statement in parse_script(script)? {
             self.run_statement(statement, &mut prepared, &mut heed)?;
         }
         let Some(last) = prepared.last else { return Ok(None) };
         let circuit = self.session.compile(prepared.inserts, &last)?;
-        Ok(Some(self.start(circuit, script)?.0))
+        Ok(Some(self.start(circuit, script, &prepared.texts)?.0))
     }
 
     fn run_statement(
@@ -62,6 +65,7 @@ impl Engine {
                 let circuit = self.session.compile(inserts.clone(), &statement)?;
                 heed(self, Progress::Done(circuit.warnings))?;
                 prepared.inserts.extend(inserts);
+                prepared.texts.push((self.session.statements().end(), statement.text.clone()));
                 prepared.last = Some(statement);
                 Ok(())
             }
@@ -73,7 +77,8 @@ impl Engine {
             Outcome::Query(query) => {
                 let circuit = self.session.compile(Outcome::Query(query).queries()?, &statement)?;
                 heed(self, Progress::Done(circuit.warnings.clone()))?;
-                let (job, mut results) = self.start(circuit, &statement.text)?;
+                let text = vec![(self.session.statements().end(), statement.text.clone())];
+                let (job, mut results) = self.start(circuit, &statement.text, &text)?;
                 let results = results.pop().ok_or_else(|| Error::internal("a query without results"))?;
                 heed(self, Progress::Query(Box::new(job), results))
             }
@@ -86,7 +91,7 @@ impl Engine {
     /// # Errors
     /// The script's first error, with its place; and what would keep the job from going on.
     pub fn compare(&mut self, script: &str, checkpoint: &Checkpoint) -> Result<Vec<String>> {
-        let mut prepared = Prepared { inserts: Vec::new(), last: None };
+        let mut prepared = Prepared { inserts: Vec::new(), last: None, texts: Vec::new() };
         for statement in parse_script(script)? {
             if let Outcome::Insert(inserts) = self.session.execute(&statement)? {
                 prepared.inserts.extend(Outcome::Insert(inserts).queries()?);

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::checkpoint::{Boundary, Coordinator, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed};
+use super::checkpoint::{
+    Boundary, Coordinator, Durable, Reason, Request, Restored, Resumed, ToCommit, has_ended, heed,
+};
 use super::clock::Stopwatch;
 use super::executor::{Executor, SourceState, StepInput};
+use super::journal::Journal;
 use super::lookup::{LookupEdge, LookupInput};
 use super::outlet::Outlet;
 use super::pace::{PACED_ROWS, Pace};
@@ -133,6 +136,7 @@ pub(super) struct Driver {
     /// How the partitions of sources stand.
     pub partitions: Partitions,
     pub coordinator: Coordinator,
+    pub journal: Journal,
     /// Ends the search for orders from other processes with the driver.
     pub orders: Option<AbortOnDrop>,
     /// Where it tells from which checkpoint it goes on, or that there is none.
@@ -206,6 +210,7 @@ impl Driver {
             CANCEL => return Ok(Turn::Ended(JobEnd::Cancelled)),
             SUSPEND => {
                 self.last_checkpoint(Reason::Suspend, states)?;
+                self.journal.close()?;
                 self.outlets.iter_mut().try_for_each(Outlet::close)?;
                 return Ok(Turn::Ended(JobEnd::Suspended));
             }
@@ -229,6 +234,7 @@ impl Driver {
         }
         self.executor.report()?;
         self.last_checkpoint(Reason::End, states)?;
+        self.journal.close()?;
         self.outlets.iter_mut().try_for_each(Outlet::close)?;
         Ok(Turn::Ended(JobEnd::Finished))
     }
@@ -283,6 +289,7 @@ impl Driver {
         }
         if !ended {
             self.ports.iter_mut().zip(resumes).try_for_each(|(port, resume)| port.begin(resume))?;
+            self.journal.begin(&circuit, checkpoint.as_ref(), self.clock.now_millis())?;
             self.coordinator.listeners = self.ports.iter().map(|p| p.listener.clone()).collect();
         }
         Ok(ended)
@@ -321,6 +328,7 @@ impl Driver {
     fn begin_checkpoint(&mut self, reason: Reason, states: &[SourceState], now: i64) -> Result<()> {
         let watch = Stopwatch::start();
         let snapshot = self.executor.snapshot()?;
+        self.journal.frozen();
         let id = self.coordinator.next_id();
         let prepared = self.outlets.iter_mut().map(|o| o.prepare(id)).collect::<Result<_>>()?;
         self.coordinator.begin(Boundary { snapshot, states, prepared, now, reason });
@@ -329,6 +337,9 @@ impl Driver {
     }
 
     fn commit(&mut self, durable: ToCommit) -> Result<()> {
+        if let Some(Durable { id, address }) = durable.durable {
+            self.journal.durable(id, address)?;
+        }
         self.executor.metrics().durable(durable.written.bytes, durable.written.total_bytes);
         for (outlet, prepared) in self.outlets.iter_mut().zip(durable.by_sink) {
             prepared.into_iter().try_for_each(|p| outlet.commit(p))?;
@@ -479,6 +490,7 @@ impl Driver {
             processing_time,
             ..StepInput::default()
         };
+        self.journal.record(&input)?;
         let output = self.executor.step(input)?;
         self.coordinator.stepped();
         let metrics = self.executor.metrics();

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use super::batches::{divide, join_small};
-use super::circuit::{Changelog, Circuit, Node, NodeKind};
+use super::circuit::{Changelog, Circuit, Node, NodeId, NodeKind};
 use super::exchange::GONE;
 use super::lookup::{InFlight, InFlightState, LookupInput, LookupWork, Probes};
 use super::metrics::Metrics;
@@ -61,6 +61,8 @@ pub enum SourceState {
 pub struct StepOutput {
     /// For each sink its changes, in order.
     pub sinks: Vec<Vec<ChangeBatch>>,
+    /// What the tapped node gave, see [`Executor::tap`]; empty while none is tapped.
+    pub tapped: Vec<ChangeBatch>,
 }
 
 /// The whole state of a circuit between two steps.
@@ -88,6 +90,8 @@ pub struct Executor {
     team: Team,
     /// When an operator wants a step even if no rows come.
     next_timer: Option<i64>,
+    /// See [`Executor::tap`].
+    tap: Option<NodeId>,
     metrics: Arc<Metrics>,
     /// After an error the operators may be half-way through a step: nothing more is to be had of them.
     failed: Option<Error>,
@@ -162,7 +166,18 @@ impl Executor {
         }
         lookups.sort_by_key(|(i, _)| *i);
         let lookups = lookups.into_iter().map(|(_, lookup)| lookup).collect();
-        Ok(Self { circuit, assigners, appends, watermarks, lookups, team, next_timer: None, metrics, failed: None })
+        Ok(Self {
+            circuit,
+            assigners,
+            appends,
+            watermarks,
+            lookups,
+            team,
+            next_timer: None,
+            tap: None,
+            metrics,
+            failed: None,
+        })
     }
 
     /// The circuit.
@@ -173,6 +188,13 @@ impl Executor {
     /// The counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Looks at what a node gives: from the next step on it is in [`StepOutput::tapped`], in the order of the workers; of a sink it is what
+    /// the sink is given. One node at a time, `None` for none. The rows are shared and not copied, and while none is tapped the cost
+    /// is a comparison a node and step.
+    pub fn tap(&mut self, node: Option<NodeId>) {
+        self.tap = node;
     }
 
     /// Runs one step.
@@ -215,8 +237,11 @@ impl Executor {
         }
         let work = self.take_answers(input.lookups)?;
         self.advance(&input.sources);
-        let time =
-            Arc::new(CircuitTime { watermarks: self.watermarks.clone(), processing_time: input.processing_time });
+        let time = Arc::new(CircuitTime {
+            watermarks: self.watermarks.clone(),
+            processing_time: input.processing_time,
+            tap: self.tap,
+        });
         let output = match &mut self.team {
             Team::Here(worker) => worker.step(WorkerInput { sources: batches, lookups: work }, &time)?,
             Team::Threads(threads) => step_threads(threads, batches, work, &time)?,
@@ -227,7 +252,7 @@ impl Executor {
             lookup.in_flight.leave(join_small(probes)?, self.watermarks[input.0]);
             self.metrics.state_rows(lookup.node, lookup.rows());
         }
-        Ok(StepOutput { sinks: output.sinks })
+        Ok(StepOutput { sinks: output.sinks, tapped: output.tapped })
     }
 
     /// Takes in what has come back.
@@ -439,6 +464,7 @@ fn step_threads(
     for output in outputs {
         joined.sinks.iter_mut().zip(output.sinks).for_each(|(j, o)| j.extend(o));
         joined.probes.iter_mut().zip(output.probes).for_each(|(j, o)| j.extend(o));
+        joined.tapped.extend(output.tapped);
         joined.next_timer = joined.next_timer.into_iter().chain(output.next_timer).min();
     }
     Ok(joined)

@@ -14,6 +14,7 @@ use super::checkpoint::{CheckpointOptions, Coordinator, Durable, Request, Resume
 use super::circuit::{Circuit, NodeKind, SinkSpec, SourceSpec};
 use super::driver::{Control, Driver, JobEnd, Turn};
 use super::executor::Executor;
+use super::journal::{Journal, JournalOptions};
 use super::lookup::LookupEdge;
 use super::metrics::{Metrics, MetricsSnapshot};
 use super::outlet::Outlet;
@@ -41,6 +42,8 @@ pub struct JobOptions {
     pub clock: Arc<dyn Clock>,
     /// How it takes checkpoints, and where it goes on from.
     pub checkpoints: CheckpointOptions,
+    /// How it is journaled.
+    pub journal: JournalOptions,
     /// Something to keep alive until the job is dropped, such as the runtime of its tasks.
     pub keep: Option<Arc<dyn Keep>>,
 }
@@ -58,6 +61,7 @@ impl Default for JobOptions {
             step_rows: 65_536,
             clock: Arc::new(SystemClock),
             checkpoints: CheckpointOptions::default(),
+            journal: JournalOptions::default(),
             keep: None,
         }
     }
@@ -199,6 +203,7 @@ fn open(circuit: Arc<Circuit>, options: JobOptions, tasks: &Tasks) -> Result<(Dr
         idle_timeouts,
         pace: Pace::of(&circuit)?,
         step_rows: options.step_rows,
+        journal: Journal::new(options.journal, options.workers),
         coordinator: Coordinator::new(options.checkpoints, Arc::clone(&circuit), tasks.clone()),
     };
     Ok((driver, results))

@@ -12,6 +12,7 @@ mod driver;
 mod exchange;
 mod executor;
 mod job;
+pub mod journal;
 pub mod late;
 mod lookup;
 mod metrics;

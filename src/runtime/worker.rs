@@ -24,6 +24,8 @@ pub(super) struct CircuitTime {
     /// The watermark that each node gives.
     pub watermarks: Vec<Watermark>,
     pub processing_time: i64,
+    /// The node whose output is looked at.
+    pub tap: Option<NodeId>,
 }
 
 /// The operators of one worker.
@@ -61,6 +63,8 @@ pub(super) struct WorkerOutput {
     pub sinks: Vec<Vec<ChangeBatch>>,
     /// The rows that leave to be looked up for, by look-up.
     pub probes: Vec<Vec<ChangeBatch>>,
+    /// What the tapped node gave.
+    pub tapped: Vec<ChangeBatch>,
     /// See [`Worker::next_timer`].
     pub next_timer: Option<i64>,
 }
@@ -122,6 +126,7 @@ impl Worker {
         let mut edges: Vec<Edge> = self.readers.iter().map(|r| Edge { batches: Vec::new(), readers: *r }).collect();
         let mut sinks = vec![Vec::new(); circuit.sinks.len()];
         let mut probes = vec![Vec::new(); circuit.lookups.len()];
+        let mut tapped = Vec::new();
         let mut watch = Stopwatch::start();
         for (id, node) in circuit.nodes.iter().enumerate() {
             let inputs: Vec<Vec<ChangeBatch>> = node.inputs.iter().map(|i| edges[i.0].take()).collect();
@@ -150,10 +155,16 @@ impl Worker {
                 }
                 NodeKind::Late(columns) => edges[id].batches = self.late_rows(columns, &node.schema)?,
             }
+            if time.tap == Some(NodeId(id)) {
+                tapped = match &node.kind {
+                    NodeKind::Sink(i) => sinks[*i].clone(),
+                    _ => edges[id].batches.clone(),
+                };
+            }
             let rows_out = count(edges[id].batches.iter());
             self.metrics.node(id, rows_in, rows_out, watch.lap());
         }
-        Ok(WorkerOutput { sinks, probes, next_timer: self.next_timer() })
+        Ok(WorkerOutput { sinks, probes, tapped, next_timer: self.next_timer() })
     }
 
     /// Joins rows with what is found for them: at once where the table is kept whole, else those that come back. A panic in it

@@ -24,6 +24,7 @@ mod session;
 mod settings;
 mod show_create;
 mod stack;
+mod statements;
 mod table;
 mod types;
 mod unnest;

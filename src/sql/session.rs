@@ -11,10 +11,12 @@ use super::functions::Functions;
 use super::names::name_unnamed;
 use super::place::{OrPlace, Place, unknown};
 use super::planner::Planner;
-use super::settings::Settings;
+use super::settings::{Settings, is_confidential};
 use super::stack::with_large_stack;
+use super::statements::Statements;
 use super::{describe, hints, insert, like, refuse, table};
 use crate::Result;
+use crate::change::StepClock;
 use crate::connector::Connectors;
 use crate::plan::{StateTtls, StreamTable};
 
@@ -76,6 +78,7 @@ pub struct Session {
     /// The program's own functions, in the order they came.
     registered: Vec<Registered>,
     settings: Settings,
+    statements: Statements,
 }
 
 /// A function that the program added.
@@ -105,7 +108,28 @@ impl Session {
             functions: Functions::flink(),
             registered: Vec::new(),
             settings: Settings::default(),
+            statements: Statements::default(),
         }
+    }
+
+    /// A session with the connectors, functions and tables that the program added to this one, and with nothing that was declared or set.
+    pub fn anew(&self) -> Self {
+        let mut session = Self::new(self.connectors.clone());
+        self.registered.iter().for_each(|f| f.add_to(&mut session.functions));
+        session.registered.clone_from(&self.registered);
+        for (name, relation) in self.catalog.iter() {
+            if let Relation::Table(table) = relation
+                && table.definition.is_none()
+            {
+                session.catalog.put(name.to_string(), relation.clone());
+            }
+        }
+        session
+    }
+
+    /// What was declared and set so far, as statements.
+    pub fn statements(&self) -> &Statements {
+        &self.statements
     }
 
     /// The functions that queries can call, and the clock they read.
@@ -165,6 +189,9 @@ impl Session {
         let zone = self.settings.time_zone();
         let note = self.settings.set(key, value).map_err(crate::Error::Option)?;
         self.follow_zone(&zone)?;
+        if !is_confidential(key) {
+            self.statements.set(key, value);
+        }
         Ok(note)
     }
 
@@ -176,7 +203,12 @@ impl Session {
         with_large_stack(|| {
             let place = Place::of(located);
             refuse::check(&located.statement, &place)?;
-            self.statement(&located.statement, &place)
+            let outcome = self.statement(&located.statement, &place)?;
+            let is_confidential = matches!(&located.statement, Statement::Set(Some((key, _))) if is_confidential(key));
+            if matches!(outcome, Outcome::Done { .. }) && !is_confidential {
+                self.statements.add(&located.text);
+            }
+            Ok(outcome)
         })
     }
 
@@ -345,7 +377,20 @@ impl Session {
         if *self.settings.time_zone() == *before {
             return Ok(());
         }
-        self.functions = Functions::for_session(&self.settings.time_zone(), self.functions.clock().clone())?;
+        self.rebuild(self.functions.clock().clone())
+    }
+
+    /// Gives what is planned from now on a step clock of its own: jobs that run side by side do not share their steps' times.
+    ///
+    /// # Errors
+    /// None that the declarations did not have when they were made.
+    pub fn renew_clock(&mut self) -> Result<()> {
+        self.rebuild(StepClock::default())
+    }
+
+    /// Makes functions, and the tables whose columns they compute, anew.
+    fn rebuild(&mut self, clock: StepClock) -> Result<()> {
+        self.functions = Functions::for_session(&self.settings.time_zone(), clock)?;
         self.registered.iter().for_each(|f| f.add_to(&mut self.functions));
         let declared: Vec<_> =
             self.catalog.iter().filter_map(|(n, r)| Some((n.to_string(), r.definition()?))).collect();

@@ -9,7 +9,8 @@ use arrow::array::timezone::Tz;
 use crate::plan::{EmitOptions, UnboundedState};
 use crate::runtime::CheckpointOptions;
 use crate::runtime::circuit::LookupPolicy;
-use crate::table::options::{nearest, parse_duration};
+use crate::runtime::journal::{JournalOptions, OnJournalError};
+use crate::table::options::{nearest, parse_duration, parse_memory};
 
 mod keys;
 
@@ -49,6 +50,9 @@ impl Settings {
             }
             keys::CHECKPOINTS_RETAINED => check(key, value, "a whole number of at least 1", positive(value).is_some())?,
             keys::CHECKPOINT_FAILURES => check(key, value, "a whole number", value.trim().parse::<usize>().is_ok())?,
+            keys::JOURNAL_DIR => check(key, value, "a folder of this machine", !value.contains("://"))?,
+            keys::JOURNAL_MAX_SIZE => check(key, value, "a size such as '10 gb'", size(value).is_some())?,
+            keys::JOURNAL_ON_ERROR => check(key, value, "'fail' or 'continue'", on_journal_error(value).is_some())?,
             keys::PIPELINE_NAME | keys::LATE_SINK | keys::CHECKPOINT_DIR | keys::RECOVERY_PATH => None,
             store if keys::is_stores(store) => None,
             known if keys::is_flinks(known) => Some(format!("'{known}' has no meaning here and is ignored")),
@@ -177,10 +181,36 @@ impl Settings {
         }
     }
 
+    /// `millstream.journal.*`: how a job is journaled that takes checkpoints like this; `script` are all statements that it is planned from.
+    pub fn journal(&self, checkpoints: &CheckpointOptions, script: String) -> JournalOptions {
+        let max_bytes = self.get(keys::JOURNAL_MAX_SIZE).and_then(size);
+        JournalOptions {
+            dir: self.journal_dir().map(str::to_string),
+            max_bytes,
+            on_error: self.get(keys::JOURNAL_ON_ERROR).and_then(on_journal_error).unwrap_or_default(),
+            segment_bytes: JournalOptions::segment_bytes(max_bytes),
+            job: checkpoints.job.clone(),
+            folder: checkpoints.folder(),
+            script,
+            time_zone: self.time_zone().to_string(),
+            settings: self.iter().filter(|(k, _)| !is_confidential(k)).map(|(k, v)| (k.into(), v.into())).collect(),
+        }
+    }
+
+    /// `millstream.journal.dir`: the folder for the journals of jobs, where there is one.
+    pub fn journal_dir(&self) -> Option<&str> {
+        self.get(keys::JOURNAL_DIR).map(str::trim).filter(|dir| !dir.is_empty())
+    }
+
     /// `millstream.step.max-rows`: how many rows a step takes from its sources at most, where that was set.
     pub fn step_rows(&self) -> Option<usize> {
         positive(self.get(keys::STEP_ROWS)?)
     }
+}
+
+/// Whether a setting is not to be written down: it may be the key to a store.
+pub(super) fn is_confidential(key: &str) -> bool {
+    keys::is_stores(key)
 }
 
 /// The order is kept in both: that is allowed too.
@@ -212,6 +242,18 @@ fn unbounded(value: &str) -> Option<UnboundedState> {
         "allow" => Some(UnboundedState::Allow),
         "warn" => Some(UnboundedState::Warn),
         "refuse" => Some(UnboundedState::Refuse),
+        _ => None,
+    }
+}
+
+fn size(value: &str) -> Option<u64> {
+    parse_memory(value.trim()).filter(|bytes| *bytes > 0)
+}
+
+fn on_journal_error(value: &str) -> Option<OnJournalError> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "fail" => Some(OnJournalError::Fail),
+        "continue" => Some(OnJournalError::Continue),
         _ => None,
     }
 }

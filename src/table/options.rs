@@ -214,7 +214,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(number.checked_mul(nanos)?))
 }
 
-fn parse_memory(text: &str) -> Option<u64> {
+/// A size in Flink's notation: `64 mb`.
+pub fn parse_memory(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text)?;
     let bytes: u64 = match unit {
         "" | "b" | "bytes" => 1,

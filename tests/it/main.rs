@@ -13,6 +13,7 @@ mod flink;
 mod fuzz;
 #[cfg(feature = "jdbc")]
 mod jdbc;
+mod journal;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod late_rows;

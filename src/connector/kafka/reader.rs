@@ -89,6 +89,8 @@ struct Split {
     queue: PartitionQueue<DefaultConsumerContext>,
     /// Whether its last message was read, and what that means for its end has not been asked.
     at_last: bool,
+    /// Whether its end is known to be there, with nothing but what is still to be read before it.
+    end_is_there: bool,
     ended: bool,
 }
 
@@ -171,7 +173,15 @@ impl<'a> Reader<'a> {
             let bell = Arc::clone(&self.bell);
             queue.set_nonempty_callback(move || bell.ring());
             let ended = place.end.is_some_and(|end| place.next >= end);
-            self.splits.push(Split { name: of.split().into(), of, place, queue, at_last: false, ended });
+            self.splits.push(Split {
+                name: of.split().into(),
+                of,
+                place,
+                queue,
+                at_last: false,
+                end_is_there: false,
+                ended,
+            });
         }
         if list.count() > 0 {
             self.consumer.incremental_assign(&list).map_err(|e| failed("assigning partitions", &e))?;
@@ -243,6 +253,7 @@ impl<'a> Reader<'a> {
             let message = match split.queue.poll(Duration::ZERO) {
                 None => break,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
+                    split.ended = split.end_is_there;
                     split.at_last = split.place.end.is_some();
                     break;
                 }
@@ -281,7 +292,7 @@ impl<'a> Reader<'a> {
             }
         }
         if split.at_last && !split.ended {
-            split.ended = ends_here(consumer, split);
+            look_for_end(consumer, split);
         }
         if letters && let Some(dead_letters) = dead_letters {
             // They are to be there before a checkpoint passes over them.
@@ -395,20 +406,22 @@ fn read_message(rows: &mut Rows, message: &Incoming<'_>, runtime: &Handle) -> Re
     Ok(Outcome::Unprepared)
 }
 
-/// Whether a partition whose last message was read has ended: its end has been reached, before which there may be marks of
-/// transactions that are no messages.
-fn ends_here(consumer: &BaseConsumer, split: &mut Split) -> bool {
-    let Some(end) = split.place.end else { return false };
-    match consumer.fetch_watermarks(&split.of.topic, split.of.partition, ANSWER) {
-        Ok((_, last)) => {
-            split.at_last = false;
-            last >= end
+/// Looks whether the end of a partition whose last message was read is there: before it there may be marks of transactions
+/// that are no messages. What came since then is still to be read, so that the partition ends with the last message that is
+/// told of next; so it is to be told of anew.
+fn look_for_end(consumer: &BaseConsumer, split: &mut Split) {
+    let Some(end) = split.place.end else { return };
+    let found = consumer.fetch_watermarks(&split.of.topic, split.of.partition, ANSWER).and_then(|(_, last)| {
+        if last >= end {
+            consumer.seek(&split.of.topic, split.of.partition, Offset::Offset(split.place.next), ANSWER)?;
+            split.end_is_there = true;
         }
+        Ok(())
+    });
+    match found {
+        Ok(()) => split.at_last = false,
         // It is asked again: a broker that has just been started knows of no partition at first.
-        Err(e) => {
-            log::warn!("Kafka: {}: {e}", split.name);
-            false
-        }
+        Err(e) => log::warn!("Kafka: {}: {e}", split.name),
     }
 }
 

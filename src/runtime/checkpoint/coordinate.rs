@@ -134,6 +134,8 @@ type BySink = Vec<Vec<(u64, Prepared)>>;
 
 /// A checkpoint that has become durable: what the sinks are to commit now.
 pub(in crate::runtime) struct ToCommit {
+    /// Its number and folder; `None` where only a savepoint was written.
+    pub durable: Option<Durable>,
     pub by_sink: Vec<Vec<Prepared>>,
     pub written: Written,
 }
@@ -208,30 +210,13 @@ impl Coordinator {
                 self.next_id = store.highest().await? + 1;
             }
             if let (None, Some(path)) = (&found, &self.options.restore_from) {
-                found = Some(self.load_path(path).await?);
+                found = Some(self.options.load(path).await?);
                 self.next_id = self.next_id.max(found.as_ref().map_or(0, |c| c.manifest.id) + 1);
             }
             self.writer = own.clone().map(Writer::new);
             self.store = own;
             Ok(found)
         })
-    }
-
-    /// The checkpoint in a folder `…/JOB/chk-N`, or the newest in a folder `…/JOB`.
-    async fn load_path(&self, path: &str) -> Result<Checkpoint> {
-        let wrong =
-            || Error::Option(format!("'{path}' is no checkpoint's folder: it should end in JOB/chk-NUMBER or in JOB"));
-        let (rest, last) = path.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
-        let folder =
-            |address: &str, job: &str| CheckpointOptions { job: job.into(), ..self.options.clone() }.open(address);
-        let Some(number) = last.strip_prefix("chk-") else {
-            return load_newest(&folder(rest, last)?)
-                .await?
-                .ok_or_else(|| Error::Checkpoint { place: path.into(), reason: "there is no checkpoint".into() });
-        };
-        let id = number.parse().map_err(|_| wrong())?;
-        let (address, job) = rest.rsplit_once('/').ok_or_else(wrong)?;
-        Checkpoint::load(&folder(address, job)?, id).await
     }
 
     /// Runs something beside the job.
@@ -380,7 +365,9 @@ impl Coordinator {
                     listener.iter().for_each(|l| l.on_durable(&positions));
                 }
                 let by_sink = prepared.into_iter().map(|all| all.into_iter().map(|(_, p)| p).collect()).collect();
-                Ok(Some(ToCommit { by_sink, written }))
+                let folder = |store: &CheckpointStore| format!("{}/{}", store.address(), CheckpointStore::folder(id));
+                let durable = self.store.as_ref().map(|store| Durable { id, address: folder(store) });
+                Ok(Some(ToCommit { durable, by_sink, written }))
             }
             Err(error) => {
                 for request in requests {

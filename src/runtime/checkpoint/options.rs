@@ -7,8 +7,9 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use super::read::{Checkpoint, load_newest};
 use super::store::CheckpointStore;
-use crate::Result;
+use crate::{Error, Result};
 
 /// How a job takes checkpoints, and where it goes on from.
 #[derive(Debug, Clone)]
@@ -69,6 +70,29 @@ impl CheckpointOptions {
             }
             None => CheckpointStore::open(address, &self.folder(), &self.store_options),
         }
+    }
+
+    /// Loads the checkpoint in a folder `…/JOB/chk-N`, or the newest in a folder `…/JOB`.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn load(&self, path: &str) -> Result<Checkpoint> {
+        let wrong =
+            || Error::Option(format!("'{path}' is no checkpoint's folder: it should end in JOB/chk-NUMBER or in JOB"));
+        // Opening would make the folder.
+        if self.store.is_none() && !path.contains(':') && !std::path::Path::new(path).is_dir() {
+            return Err(Error::Checkpoint { place: path.into(), reason: "there is no such folder".into() });
+        }
+        let (rest, last) = path.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
+        let folder = |address: &str, job: &str| Self { job: job.into(), ..self.clone() }.open(address);
+        let Some(number) = last.strip_prefix("chk-") else {
+            return load_newest(&folder(rest, last)?)
+                .await?
+                .ok_or_else(|| Error::Checkpoint { place: path.into(), reason: "there is no checkpoint".into() });
+        };
+        let id = number.parse().map_err(|_| wrong())?;
+        let (address, job) = rest.rsplit_once('/').ok_or_else(wrong)?;
+        Checkpoint::load(&folder(address, job)?, id).await
     }
 
     /// The job's name as the name of a folder: what is no letter, digit, `-` or `_` becomes `_`.

@@ -80,6 +80,11 @@ impl Checkpoint {
         Ok(Self { manifest, passed_over: Vec::new(), files, store: store.clone() })
     }
 
+    /// Its folder.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.store.address(), CheckpointStore::folder(self.manifest.id))
+    }
+
     /// The rows of a table.
     ///
     /// # Errors

@@ -66,7 +66,8 @@ impl LookupEdge {
         let (executor, number) = probes;
         let asking = match self {
             LookupEdge::Whole(whole) => {
-                return Ok(LookupInput { table: whole.poll(context, now)?, ..LookupInput::default() });
+                let (table, read) = whole.poll(context, now)?.unzip();
+                return Ok(LookupInput { table, read: read.unwrap_or_default(), ..LookupInput::default() });
             }
             LookupEdge::Asking(asking) => asking,
         };
@@ -84,7 +85,7 @@ impl LookupEdge {
                 break;
             }
         }
-        Ok(LookupInput { table: None, answers, cache: asking.cached() })
+        Ok(LookupInput { answers, cache: asking.cached(), ..LookupInput::default() })
     }
 
     /// When the clock is waited for.

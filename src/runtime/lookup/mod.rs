@@ -15,6 +15,8 @@ mod whole;
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+
 pub(super) use self::edge::LookupEdge;
 pub(super) use self::in_flight::{InFlight, InFlightState, LookupWork};
 use crate::change::ChangeBatch;
@@ -26,6 +28,8 @@ use crate::operator::lookup_join::{Answer, LookupTable};
 pub struct LookupInput {
     /// The table, where it is kept whole and has been read anew.
     pub table: Option<Arc<LookupTable>>,
+    /// The rows that the table was made of, for whoever has to make it again.
+    pub read: Vec<RecordBatch>,
     /// Answers to the oldest probes that are out, in their order.
     pub answers: Vec<Answer>,
     /// What the cache of answers holds.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
@@ -14,13 +15,16 @@ use crate::operator::lookup_join::LookupTable;
 use crate::runtime::circuit::LookupSpec;
 use crate::{Error, Result};
 
+/// A table, and the rows that it was made of.
+type Read = (Arc<LookupTable>, Vec<RecordBatch>);
+
 /// Reads a table, and reads it again.
 pub(in crate::runtime) struct Whole {
     spec: LookupSpec,
     reload: Option<Duration>,
     max_retries: u32,
     runtime: Handle,
-    reading: Option<JoinHandle<Result<Arc<LookupTable>>>>,
+    reading: Option<JoinHandle<Result<Read>>>,
     /// When it was last there: milliseconds since the epoch.
     read_at: Option<i64>,
 }
@@ -50,7 +54,7 @@ impl Whole {
     }
 
     /// The table, when it has been read anew; begins to read again when it is time.
-    pub fn poll(&mut self, context: &mut Context<'_>, now: i64) -> Result<Option<Arc<LookupTable>>> {
+    pub fn poll(&mut self, context: &mut Context<'_>, now: i64) -> Result<Option<Read>> {
         if let Some(task) = &mut self.reading {
             let Poll::Ready(done) = Pin::new(task).poll(context) else { return Ok(None) };
             self.reading = None;
@@ -76,7 +80,7 @@ impl Drop for Whole {
     }
 }
 
-async fn read(spec: &LookupSpec) -> Result<Arc<LookupTable>> {
+async fn read(spec: &LookupSpec) -> Result<Read> {
     let name = &spec.table.name;
     let opened = spec.clone();
     let open = spawn_blocking(move || opened.connector.source(&opened.table, Arc::clone(&opened.projection))).await;
@@ -91,8 +95,11 @@ async fn read(spec: &LookupSpec) -> Result<Arc<LookupTable>> {
         batches.push(batch.changes.rows);
     }
     let built = spec.clone();
-    let build = spawn_blocking(move || LookupTable::try_new(&built.join, &built.projection, &batches));
-    joined(build.await, name)?.map(Arc::new)
+    let build = spawn_blocking(move || {
+        let table = LookupTable::try_new(&built.join, &built.projection, &batches)?;
+        Ok((Arc::new(table), batches))
+    });
+    joined(build.await, name)?
 }
 
 /// What a task gave, or its panic as an error.

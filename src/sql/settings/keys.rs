@@ -28,7 +28,14 @@ pub(super) const CHECKPOINTS_RETAINED: &str = "execution.checkpointing.num-retai
 pub(super) const CHECKPOINT_FAILURES: &str = "execution.checkpointing.tolerable-failed-checkpoints";
 pub(super) const RECOVERY_PATH: &str = "execution.state-recovery.path";
 
+pub(super) const JOURNAL_DIR: &str = "millstream.journal.dir";
+pub(super) const JOURNAL_MAX_SIZE: &str = "millstream.journal.max-size";
+pub(super) const JOURNAL_ON_ERROR: &str = "millstream.journal.on-error";
+
 const OURS: &[&str] = &[
+    JOURNAL_DIR,
+    JOURNAL_MAX_SIZE,
+    JOURNAL_ON_ERROR,
     CHECKPOINT_DIR,
     CHECKPOINT_INTERVAL,
     CHECKPOINT_MIN_PAUSE,

@@ -124,3 +124,13 @@ fn the_sessions_zone_reaches_tables_declared_before() {
     run(&mut session, "RESET").unwrap();
     assert_eq!(&*session.settings().time_zone(), "UTC");
 }
+
+#[test]
+fn jobs_that_run_side_by_side_have_a_step_clock_each() {
+    let mut session = with_bid();
+    let first = session.functions().clock().clone();
+    session.renew_clock().unwrap();
+    first.set(5);
+    assert_eq!(session.functions().clock().millis(), 0);
+    plan(&mut session, "SELECT auction FROM bid");
+}
