@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -24,6 +25,8 @@ struct Disk {
     life: Life,
     table: PathBuf,
     kept: PathBuf,
+    /// Whether the sink is at work, in another thread: then the folder is what that leaves.
+    at_work: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -33,14 +36,30 @@ impl Disk {
         copy(&self.table, &self.kept);
     }
 
+    fn keep_at_rest(&self) {
+        if !self.at_work.load(Ordering::Acquire) {
+            self.keep();
+        }
+    }
+
+    /// What becomes of an operation of the sink, which is at work then.
+    async fn fate(&self, what: &str) -> Fate {
+        let fate = self.life.operation(what).await;
+        self.at_work.store(true, Ordering::Release);
+        fate
+    }
+
     /// Puts back what was kept.
     fn put_back(&self) {
-        let _ = std::fs::remove_dir_all(&self.table);
-        copy(&self.kept, &self.table);
+        if self.kept.exists() {
+            std::fs::remove_dir_all(&self.table).unwrap();
+            std::fs::rename(&self.kept, &self.table).unwrap();
+        }
     }
 
     /// What becomes of an operation; when the process dies in it the folder is kept once its effect is there.
     fn heard<T>(&self, fate: Fate, what: &str, outcome: Result<T>) -> Result<T> {
+        self.at_work.store(false, Ordering::Release);
         if fate == Fate::Done {
             return outcome;
         }
@@ -104,13 +123,13 @@ impl DiskSink {
 #[async_trait]
 impl Sink for DiskSink {
     async fn write(&mut self, changes: ChangeBatch) -> Result<()> {
-        let fate = self.disk.life.operation("write").await;
+        let fate = self.disk.fate("write").await;
         let outcome = if fate == Fate::Undone { Ok(()) } else { self.inner.write(changes).await };
         self.disk.heard(fate, "write", outcome)
     }
 
     async fn recover(&mut self, recovery: SinkRecovery) -> Result<()> {
-        let fate = self.disk.life.operation("recover").await;
+        let fate = self.disk.fate("recover").await;
         let outcome = match (fate, recovery.prepared.first()) {
             (Fate::Undone, _) => Ok(()),
             (Fate::Torn, Some(first)) => self.show_first(&first.clone()).await,
@@ -120,7 +139,7 @@ impl Sink for DiskSink {
     }
 
     async fn prepare(&mut self, checkpoint: u64) -> Result<Option<Prepared>> {
-        let fate = self.disk.life.operation("prepare").await;
+        let fate = self.disk.fate("prepare").await;
         let outcome = if fate == Fate::Undone { Ok(None) } else { self.inner.prepare(checkpoint).await };
         if let (Fate::Torn, Ok(Some(prepared))) = (fate, &outcome) {
             // What was written is not all on the disk.
@@ -132,7 +151,7 @@ impl Sink for DiskSink {
     }
 
     async fn commit(&mut self, prepared: Prepared) -> Result<()> {
-        let fate = self.disk.life.operation("commit").await;
+        let fate = self.disk.fate("commit").await;
         let outcome = match fate {
             Fate::Undone => Ok(()),
             Fate::Torn => self.show_first(&prepared).await,
@@ -179,9 +198,10 @@ fn lives(case: &Case, deaths: &[(u64, Fate)]) -> (Vec<String>, Vec<u64>) {
     for dangers in dangers {
         let manner = Manner::plain(dangers);
         let life = Life::new(manner.seed, dangers);
-        let disk = Disk { life: life.clone(), table: table.clone(), kept: kept.clone() };
+        let at_work = Arc::default();
+        let disk = Disk { life: life.clone(), table: table.clone(), kept: kept.clone(), at_work };
         let at_death = disk.clone();
-        life.at_death(move || at_death.keep());
+        life.at_death(move || at_death.keep_at_rest());
         let own = Arc::new(disk.clone());
         let circuit = case.with_sinks(&Arc::new(edges(case, &world, &life, &manner)), |described| {
             described.options.set("path", table.to_str().unwrap());

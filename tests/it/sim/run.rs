@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::change::{Clock, ManualClock};
-use millstream::runtime::checkpoint::{Checkpoint, CheckpointStore};
+use millstream::runtime::checkpoint::{CheckpointStore, load_newest};
 use millstream::runtime::{CheckpointOptions, Circuit, JobEnd, JobOptions, ManualJob, Turn};
 use object_store::path::Path;
 use rand::{Rng, SeedableRng};
@@ -21,9 +21,6 @@ const MOST_TURNS: usize = 2_000_000;
 
 /// Where checkpoints are.
 const DIR: &str = "checkpoints";
-
-/// So many checkpoints are retained at most.
-const MOST_RETAINED: usize = 3;
 
 /// How a life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +78,7 @@ impl Manner {
             interval: [1, 5, 20, 60][rng.random_range(0..4)],
             min_pause: [0, 0, 10][rng.random_range(0..3)],
             tolerable_failures: [0, 1, 5][rng.random_range(0..3)],
-            retained: rng.random_range(1..=MOST_RETAINED),
+            retained: rng.random_range(1..=3),
             suspend_at: rng.random_bool(0.1).then(|| rng.random_range(1..40)),
             cancel_at: rng.random_bool(0.2).then(|| rng.random_range(1..60)),
         }
@@ -243,7 +240,7 @@ fn tell(
     Ok(lived.end)
 }
 
-/// Holds what is shown in the end against what a run without faults shows, and the checkpoints against what is to be kept of them.
+/// Holds what is shown in the end against what a run without faults shows, and looks at the last checkpoint.
 ///
 /// # Errors
 /// What is lost or there twice.
@@ -258,20 +255,13 @@ pub fn judge(case: &Case, world: &World, story: Story) -> Result<Story, String> 
     }
 }
 
-/// What is wrong with the checkpoints of a job that has ended: the newest must be whole and that of the end, and there are no more than
-/// are retained, the torn ones aside.
+/// What is wrong with the checkpoints of a job that has ended: the newest that is whole must be that of the end.
 async fn unkept(world: &World) -> Option<String> {
     let store = CheckpointStore::new(Arc::clone(&world.objects) as _, Path::from(DIR).join("job"), DIR);
-    let mut whole = Vec::new();
-    for found in store.list().await.ok()? {
-        whole.extend(Checkpoint::load(&store, found.id).await.ok());
-    }
-    match whole.first() {
-        None => Some("there is no whole checkpoint in the end".into()),
-        Some(newest) if newest.manifest.reason != "end" => {
-            Some(format!("the newest is of '{}'", newest.manifest.reason))
-        }
-        Some(_) if whole.len() > MOST_RETAINED => Some(format!("{} checkpoints are there", whole.len())),
-        Some(_) => None,
+    match load_newest(&store).await {
+        Ok(Some(newest)) if newest.manifest.reason == "end" => None,
+        Ok(Some(newest)) => Some(format!("the newest checkpoint is of '{}'", newest.manifest.reason)),
+        Ok(None) => Some("there is no checkpoint in the end".into()),
+        Err(e) => Some(e.to_string()),
     }
 }
