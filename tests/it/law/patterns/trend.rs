@@ -35,7 +35,7 @@ pub fn values(rng: &mut Xoshiro256PlusPlus, count: usize) -> Vec<Option<i64>> {
         value += match course {
             0 => step,
             1 => -step,
-            2 if at / turn % 2 == 0 => step,
+            2 if (at / turn).is_multiple_of(2) => step,
             2 => -step,
             3 if at.is_multiple_of(turn) => -step * turn as i64,
             3 => step,
