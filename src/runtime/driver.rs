@@ -181,13 +181,13 @@ impl Driver {
     /// # Errors
     /// The first that any part of the job met; there is no further turn then.
     pub fn turn(&mut self, waker: &Waker, tick: bool) -> Result<Turn> {
-        let Some(mut states) = self.states.take() else { return self.begin(waker) };
+        let Some(mut states) = self.states.take() else { return self.begin() };
         let turn = self.look(&mut states, waker, tick);
         self.states = Some(states);
         turn
     }
 
-    fn begin(&mut self, waker: &Waker) -> Result<Turn> {
+    fn begin(&mut self) -> Result<Turn> {
         let mut states = vec![SourceState::Active; self.ports.len()];
         if self.resume(&mut states)? {
             self.outlets.iter_mut().try_for_each(Outlet::close)?;

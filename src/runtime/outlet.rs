@@ -36,6 +36,17 @@ pub(super) struct Outlet {
     kind: Kind,
     /// Whether something was written that may still be held back.
     unflushed: bool,
+    /// Whether its job takes checkpoints: what is not committed then is the next run's.
+    commits: bool,
+}
+
+impl Drop for Outlet {
+    /// Orders that still wait would be carried out under the hands of the next run.
+    fn drop(&mut self) {
+        if let (Kind::Task { task: Some(task), .. }, true) = (&self.kind, self.commits) {
+            task.abort();
+        }
+    }
 }
 
 enum Kind {
@@ -51,12 +62,12 @@ impl Outlet {
         let (orders, queue) = mpsc::channel(QUEUED_BATCHES);
         let task = runtime.spawn(write(sink, table.to_string(), queue));
         let kind = Kind::Task { orders: Some(orders), task: Some(task), runtime: runtime.clone() };
-        Self { table: table.to_string(), schema, kind, unflushed: false }
+        Self { table: table.to_string(), schema, kind, unflushed: false, commits: false }
     }
 
     pub fn channel(channel: mpsc::Sender<ChangeBatch>, table: &str, schema: SchemaRef, runtime: &Tasks) -> Self {
         let kind = Kind::Channel(channel, runtime.clone());
-        Self { table: table.to_string(), schema, kind, unflushed: false }
+        Self { table: table.to_string(), schema, kind, unflushed: false, commits: false }
     }
 
     /// Hands changes over, waiting while the sink is behind. False when the taker of a channel has gone.
@@ -91,6 +102,7 @@ impl Outlet {
     /// # Errors
     /// As [`Outlet::send`].
     pub fn recover(&mut self, recovery: SinkRecovery) -> Result<()> {
+        self.commits = true;
         self.order(Order::Recover(recovery))
     }
 

@@ -18,6 +18,7 @@ use crate::{Error, Result};
 const QUEUED_BATCHES: usize = 8;
 
 /// What a port has for the driver.
+#[expect(clippy::large_enum_variant, reason = "all but the last are batches, and a box for each would cost more")]
 pub(super) enum Arrival {
     /// A batch, where it came from, and how far the source is.
     Batch(SourceBatch, Told),

@@ -12,7 +12,7 @@ use super::manifest::{FORMAT, LIBRARY, Manifest, OperatorEntry, SinkEntry, Sourc
 use super::options::CheckpointOptions;
 use super::read::{Checkpoint, load_newest};
 use super::store::CheckpointStore;
-use super::write::{Frozen, Writer, Written};
+use super::write::{Frozen, FrozenLookup, Writer, Written};
 use crate::connector::{PositionListener, Prepared, SplitPosition};
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
 use crate::runtime::executor::{Snapshot, SourceState};
@@ -407,7 +407,8 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     let in_flight = circuit.nodes.iter().enumerate().filter_map(|(number, node)| match node.kind {
         NodeKind::Lookup(i) => {
             let (out, latest) = lookups.get(i)?.parts();
-            Some((number, out.map(|(rows, behind)| (rows, behind.0)).collect(), latest.0))
+            let out = out.map(|(rows, behind)| (rows, behind.0)).collect();
+            Some(FrozenLookup { node: number, out, latest: latest.0 })
         }
         _ => None,
     });

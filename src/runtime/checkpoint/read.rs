@@ -5,7 +5,7 @@ use super::manifest::{Manifest, TableEntry};
 use super::store::CheckpointStore;
 use super::table::rows_as_changes;
 use crate::change::ChangeBatch;
-use crate::state::StateTable;
+use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
 
 /// A checkpoint whose files are all there and undamaged.
@@ -99,10 +99,10 @@ impl Checkpoint {
             rows.push(read.map_err(|reason| self.store.damaged(&named.path, reason))?);
         }
         let placement = (&entry.placement).into();
-        if let crate::state::Placement::Key(columns) = &placement {
-            if columns.iter().any(|c| *c >= entry.columns.len() && !entry.chunks.is_empty()) {
-                return Err(self.wrong(format!("table '{}' has key columns that it does not have", entry.name)));
-            }
+        if let Placement::Key(columns) = &placement
+            && columns.iter().any(|c| *c >= entry.columns.len() && !entry.chunks.is_empty())
+        {
+            return Err(self.wrong(format!("table '{}' has key columns that it does not have", entry.name)));
         }
         Ok(StateTable { name: entry.name.clone().into(), placement, rows })
     }

@@ -23,8 +23,18 @@ pub(super) struct Frozen {
     pub manifest: Manifest,
     /// The operators' tables, by node; of all workers.
     pub tables: Vec<Vec<StateTable>>,
-    /// What look-ups had out, by node, each with the watermark behind it; and the watermark behind all.
-    pub in_flight: Vec<(usize, Vec<(ChangeBatch, i64)>, i64)>,
+    /// What look-ups had out.
+    pub in_flight: Vec<FrozenLookup>,
+}
+
+/// What a look-up had out.
+#[derive(Debug, Clone)]
+pub(super) struct FrozenLookup {
+    pub node: usize,
+    /// The rows, each group with the watermark behind it.
+    pub out: Vec<(ChangeBatch, i64)>,
+    /// The watermark behind all.
+    pub latest: i64,
 }
 
 /// What was written.
@@ -95,7 +105,7 @@ impl Writer {
                 manifest.operators[node].tables.push(entry);
             }
         }
-        for (node, out, latest) in in_flight {
+        for FrozenLookup { node, out, latest } in in_flight {
             let behind = out.iter().map(|(_, behind)| *behind).collect();
             let rows = out.iter().map(|(rows, _)| changes_as_rows(rows)).collect::<Result<Vec<_>>>()?;
             let name = format!("{node:02}-in-flight");

@@ -161,8 +161,8 @@ impl Replay {
         for (number, (lookup, has_table)) in input.lookups.iter_mut().zip(tables).enumerate() {
             let spec = &circuit.lookups[number];
             let about = |e: String| format!("table '{}': {e}", spec.table.name);
-            let rows = lookup.read.iter().chain(lookup.answers.iter().map(|a| &a.rows));
-            rows.map(|r| same_types(r.schema_ref(), &spec.projection)).collect::<Result<(), _>>().map_err(about)?;
+            let mut rows = lookup.read.iter().chain(lookup.answers.iter().map(|a| &a.rows));
+            rows.try_for_each(|r| same_types(r.schema_ref(), &spec.projection)).map_err(about)?;
             let is_whole = matches!(spec.mode, LookupMode::Whole { .. });
             let is_otherwise =
                 if is_whole { !lookup.answers.is_empty() } else { *has_table || !lookup.read.is_empty() };

@@ -40,7 +40,7 @@ fn recorded(step: u64) -> Recorded {
     let pairs = Pairs { probes: UInt32Array::from(vec![0, 0, 2]), found: UInt32Array::from(vec![1, 0, 4]) };
     Recorded {
         step,
-        after_snapshot: step % 2 == 0,
+        after_snapshot: step.is_multiple_of(2),
         input: StepInput {
             batches: vec![
                 vec![changes, ChangeBatch::append(rows(0))],

@@ -63,7 +63,7 @@ impl Journal {
     }
 
     fn try_begin(&mut self, circuit: &Circuit, checkpoint: Option<&Checkpoint>, now: i64) -> Result<()> {
-        let job = PathBuf::from(self.options.dir.iter().collect::<PathBuf>()).join(&self.options.folder);
+        let job = self.options.dir.iter().collect::<PathBuf>().join(&self.options.folder);
         let (run, folder) = new_run(&job)?;
         let header = Header {
             format: FORMAT,

@@ -108,7 +108,9 @@ fn the_oldest_segments_go_when_a_checkpoint_stands_for_them() {
 #[test]
 fn without_a_checkpoint_nothing_goes() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut engine, clock) = journaling(folder.path(), &[("millstream.journal.max-size", "1 kb")]);
+    // Small steps: a segment ends between two.
+    let settings = [("millstream.journal.max-size", "1 kb"), ("millstream.step.max-rows", "100")];
+    let (mut engine, clock) = journaling(folder.path(), &settings);
     let given = live(&mut engine, &clock, "SELECT id, customer, ts FROM orders", 20_000).unwrap();
     let run = folder.path().join("collect/run-00000001");
     assert!(std::fs::read_dir(&run).unwrap().count() > 2);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use millstream::change::ChangeBatch;
 use millstream::connector::channel::Channels;
-use millstream::connector::{Connectors, TableDescriptor};
+use millstream::connector::{Connector, Connectors, TableDescriptor};
 use millstream::plan::{CompileOptions, Query, StateTtls, compile};
 use millstream::runtime::Circuit;
 use millstream::runtime::circuit::{NodeKind, SinkSpec};
@@ -117,14 +117,19 @@ impl Case {
     }
 
     /// The circuit with these edges.
-    pub fn with_edges(&self, edges: Arc<Edges>) -> Circuit {
+    pub fn with_edges(&self, edges: &Arc<Edges>) -> Circuit {
+        self.with_sinks(edges, |_| edges.clone())
+    }
+
+    /// The circuit with these sources, and sinks that may be others.
+    pub fn with_sinks(&self, edges: &Arc<Edges>, sink: impl Fn(&mut TableDescriptor) -> Arc<dyn Connector>) -> Circuit {
         let mut circuit = self.circuit.as_ref().clone();
         for source in circuit.sources.iter_mut().filter(|s| self.tables.contains_key(&s.table.name)) {
             source.connector = edges.clone();
         }
         for node in &self.circuit.nodes {
             let NodeKind::Sink(i) = node.kind else { continue };
-            let table = TableDescriptor {
+            let mut table = TableDescriptor {
                 name: sink_name(i),
                 schema: Arc::clone(&node.schema),
                 metadata: Vec::new(),
@@ -132,7 +137,8 @@ impl Case {
                 partition_keys: Vec::new(),
                 primary_key: Vec::new(),
             };
-            circuit.sinks[i] = SinkSpec::Table { table: Arc::new(table), connector: edges.clone() };
+            let connector = sink(&mut table);
+            circuit.sinks[i] = SinkSpec::Table { table: Arc::new(table), connector };
         }
         circuit
     }

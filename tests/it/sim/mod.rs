@@ -7,6 +7,7 @@
 
 mod case;
 mod edges;
+mod files;
 mod law;
 mod run;
 mod store;

@@ -27,10 +27,10 @@ fn lives(case: &Case, deaths: &[(u64, Fate)], forgets_prepared: bool) -> Vec<u64
     let dangers = deaths.iter().map(|(at, how)| Dangers::death(*at, *how)).chain([Dangers::NONE]);
     for dangers in dangers {
         let about = |e: String| panic!("{deaths:?}, {forgets_prepared}: {e}");
-        let (end, life) = live(case, &world, &Manner::plain(dangers), &clock).unwrap_or_else(about);
-        story.ends.push(end);
-        story.trace.extend(life.trace());
-        operations.push(life.operations());
+        let lived = live(case, &world, &Manner::plain(dangers), &clock, None).unwrap_or_else(about);
+        story.ends.push(lived.end);
+        story.trace.extend(lived.life.trace());
+        operations.push(lived.life.operations());
     }
     assert_eq!(story.ends.last(), Some(&End::Job(JobEnd::Finished)), "{deaths:?}, {forgets_prepared}");
     judge(case, &world, story).unwrap_or_else(|e| panic!("{deaths:?}, {forgets_prepared}: {e}"));

@@ -92,12 +92,12 @@ impl Dangers {
 }
 
 /// The life of one process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Life(Arc<Mutex<State>>);
 
-#[derive(Debug)]
 struct State {
     rng: Random,
+    at_death: Option<Arc<dyn Fn() + Send + Sync>>,
     dangers: Dangers,
     is_dead: bool,
     operations: u64,
@@ -108,7 +108,13 @@ struct State {
 impl Life {
     pub fn new(seed: u64, dangers: Dangers) -> Self {
         let rng = Random::seed_from_u64(seed);
-        Self(Arc::new(Mutex::new(State { rng, dangers, is_dead: false, operations: 0, faults: 0, trace: Vec::new() })))
+        let state = State { rng, at_death: None, dangers, is_dead: false, operations: 0, faults: 0, trace: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Has something done when the process dies, before what the operation does in which it dies.
+    pub fn at_death(&self, f: impl Fn() + Send + Sync + 'static) {
+        self.state().at_death = Some(Arc::new(f));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,6 +171,7 @@ impl Life {
         let fate = match state.dangers.death {
             Some((at, how)) if at == state.operations => {
                 state.is_dead = true;
+                state.at_death.iter().for_each(|f| f());
                 how
             }
             _ => {
@@ -209,4 +216,10 @@ impl Whole {
 
 pub fn wrong(what: &str) -> Error {
     Error::io(what, std::io::Error::other("it went wrong, as the seed says"))
+}
+
+impl std::fmt::Debug for Life {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a life")
+    }
 }

@@ -35,9 +35,9 @@ pub fn values(rng: &mut Xoshiro256PlusPlus, count: usize) -> Vec<Option<i64>> {
         value += match course {
             0 => step,
             1 => -step,
-            2 if at / turn % 2 == 0 => step,
+            2 if (at / turn).is_multiple_of(2) => step,
             2 => -step,
-            3 if at % turn == 0 => -step * turn as i64,
+            3 if at.is_multiple_of(turn) => -step * turn as i64,
             3 => step,
             _ => rng.random_range(-step..=step),
         };
