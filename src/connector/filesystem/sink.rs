@@ -196,7 +196,15 @@ impl Writer {
     /// Shows what an earlier run had prepared, and removes what else it left.
     fn recover(&mut self, recovery: &SinkRecovery) -> Result<()> {
         self.sealed = Some(Vec::new());
-        recovery.prepared.iter().try_for_each(|prepared| self.show(prepared))?;
+        for prepared in &recovery.prepared {
+            match self.show(prepared) {
+                // Shown by the earlier run, and moved on by whoever takes the files.
+                Err(Error::Io { context, source }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    log::warn!("{context}: {source}; it is taken to have been shown, and moved since");
+                }
+                shown => shown?,
+            }
+        }
         let own = format!(".part-{}-", recovery.id);
         self.run = format!("{}-{}", recovery.id, self.run);
         remove_hidden(&self.directory, &own)

@@ -193,6 +193,9 @@ async fn watching_takes_a_file_once_it_is_renamed() {
     assert_eq!(ints(&source.next().await.unwrap().unwrap().changes.rows), [1]);
     assert_eq!(source.progress().fraction, None);
 
+    // The end of a file is told of by a batch without rows.
+    assert_eq!(source.next().await.unwrap().unwrap().changes.num_rows(), 0);
+    assert_eq!(source.position().unwrap().offset, "end");
     write(".2.json", 2);
     write("_3.json", 3);
     let rename = async {
@@ -201,6 +204,7 @@ async fn watching_takes_a_file_once_it_is_renamed() {
     };
     let (next, ()) = tokio::join!(source.next(), rename);
     assert_eq!(ints(&next.unwrap().unwrap().changes.rows), [2]);
+    assert_eq!(source.next().await.unwrap().unwrap().changes.num_rows(), 0);
     assert!(source.next().now_or_never().is_none());
 }
 
