@@ -196,8 +196,9 @@ impl Writer {
     /// Shows what an earlier run had prepared, and removes what else it left.
     fn recover(&mut self, recovery: &SinkRecovery) -> Result<()> {
         self.sealed = Some(Vec::new());
-        for prepared in &recovery.prepared {
-            match self.show(prepared) {
+        let prepared = recovery.prepared.iter().map(|prepared| self.sealed_of(prepared));
+        for sealed in prepared.collect::<Result<Vec<_>>>()?.concat() {
+            match show(&sealed) {
                 // Shown by the earlier run, and moved on by whoever takes the files.
                 Err(Error::Io { context, source }) if source.kind() == std::io::ErrorKind::NotFound => {
                     log::warn!("{context}: {source}; it is taken to have been shown, and moved since");
@@ -224,6 +225,11 @@ impl Writer {
     }
 
     fn show(&self, prepared: &Prepared) -> Result<()> {
+        self.sealed_of(prepared)?.iter().try_for_each(show)
+    }
+
+    /// The files that were prepared.
+    fn sealed_of(&self, prepared: &Prepared) -> Result<Vec<Sealed>> {
         let wrong = |e: serde_json::Error| Error::internal(format!("what a file sink prepared cannot be read: {e}"));
         let sealed: Vec<Sealed> = serde_json::from_str(&prepared.note).map_err(wrong)?;
         let inside = |path: &Path| {
@@ -233,7 +239,7 @@ impl Writer {
             let message = format!("'{}' is no file of the table", outside.visible.display());
             return Err(Error::Option(message));
         }
-        sealed.iter().try_for_each(show)
+        Ok(sealed)
     }
 
     fn is_due(&self, part: &Part, now: Instant) -> bool {
