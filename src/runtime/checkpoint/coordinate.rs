@@ -447,7 +447,7 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     Frozen { manifest, in_flight, tables }
 }
 
-/// Writes the state of a circuit that somebody steps by hand, as a checkpoint of that number; [`load_newest`] and [`Restored`]
+/// Writes the state of a circuit that somebody steps by hand, as a checkpoint of that number; [`load_newest`] and [`Restored`](super::Restored)
 /// give it back.
 ///
 /// # Errors
