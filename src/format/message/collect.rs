@@ -13,6 +13,10 @@ pub(in crate::format) enum Unread {
     /// It cannot be.
     Bad(String),
     /// It can be once [`MessageColumns::prepare`] is done.
+    #[cfg_attr(
+        not(feature = "avro"),
+        expect(dead_code, reason = "only formats that ask a registry are ever unprepared")
+    )]
     Unprepared,
 }
 
