@@ -501,16 +501,18 @@ impl Task {
 
     async fn write(self, writer: &mut Option<Writer>, prepared: BySink) -> Result<Written> {
         let mut written = Written::default();
+        // Not held longer than it takes: the writer keeps the chunks that somebody else holds, too.
+        let copy = (!self.targets.is_empty()).then(|| self.frozen.clone());
         if let Some(writer) = writer {
-            written = writer.write(self.frozen.clone(), prepared).await?;
+            written = writer.write(self.frozen, prepared).await?;
             if let Err(e) = writer.store().prune(self.id, self.options.retained).await {
                 log::warn!("old checkpoints could not be removed: {e}");
             }
         }
         // A copy holds nothing to commit: that is this job's to do, and its own checkpoint is durable by now.
-        for target in &self.targets {
-            let nothing = vec![Vec::new(); self.frozen.manifest.sinks.len()];
-            let copy = Writer::new(self.options.open(target)?).write(self.frozen.clone(), nothing).await?;
+        for (target, frozen) in self.targets.iter().zip(copy.into_iter().cycle()) {
+            let nothing = vec![Vec::new(); frozen.manifest.sinks.len()];
+            let copy = Writer::new(self.options.open(target)?).write(frozen, nothing).await?;
             if writer.is_none() {
                 written = copy;
             }

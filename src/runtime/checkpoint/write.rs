@@ -1,6 +1,7 @@
 //! Writing a checkpoint, beside the steps that follow it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, RecordBatch};
 
@@ -266,11 +267,82 @@ fn identity(chunk: &RecordBatch) -> Identity {
     identity
 }
 
-/// Whether the state holds a chunk's memory, too: what was copied for this checkpoint will not come again.
+/// Whether the state holds a chunk's columns, too: what was copied for this checkpoint will not come again.
 fn is_shared(chunk: &RecordBatch) -> bool {
-    fn shared(data: &ArrayData, held: usize) -> bool {
-        // Once by the column and once by `data`.
-        data.buffers().iter().all(|b| b.strong_count() > held) && data.child_data().iter().all(|c| shared(c, held))
+    chunk.num_columns() > 0 && chunk.columns().iter().all(|column| Arc::strong_count(column) > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::runtime::checkpoint::load_newest;
+    use crate::runtime::checkpoint::manifest::{FORMAT, OperatorEntry};
+    use crate::state::Placement;
+
+    fn rows(from: i64) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + 1000));
+        RecordBatch::try_from_iter([("a", column)]).unwrap()
     }
-    chunk.num_columns() > 0 && chunk.columns().iter().all(|column| shared(&column.to_data(), 2))
+
+    fn frozen(id: u64, chunks: &[RecordBatch]) -> Frozen {
+        let operator = OperatorEntry {
+            id: "a".into(),
+            loose: "a".into(),
+            name: "Join".into(),
+            detail: String::new(),
+            watermark: 0,
+            tables: Vec::new(),
+            in_flight: None,
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            checksum: 0,
+            library: String::new(),
+            job: "job".into(),
+            id,
+            reason: "interval".into(),
+            taken_at: 0,
+            script: String::new(),
+            workers: 1,
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            operators: vec![operator],
+            files: Vec::new(),
+        };
+        let table = StateTable { name: "left".into(), placement: Placement::First, rows: chunks.to_vec() };
+        Frozen { manifest, tables: vec![vec![table]], in_flight: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn chunks_that_did_not_change_are_not_written_again() {
+        let store = CheckpointStore::new(Arc::new(InMemory::new()), "job".into(), "memory");
+        let mut writer = Writer::new(store.clone());
+        let mut state = vec![rows(0), rows(1000), rows(2000)];
+        let first = writer.write(frozen(1, &state), Vec::new()).await.unwrap();
+        assert_eq!(first.bytes, first.total_bytes);
+        // Nothing changed, then one chunk came: only that is written.
+        let second = writer.write(frozen(2, &state), Vec::new()).await.unwrap();
+        assert_eq!((second.bytes, second.total_bytes), (0, first.bytes));
+        state.push(rows(3000));
+        let third = writer.write(frozen(3, &state), Vec::new()).await.unwrap();
+        assert!(third.bytes > 0 && third.bytes < first.bytes, "{third:?}");
+        // What equals a chunk and is another one's memory is written.
+        state[3] = rows(3000);
+        let fourth = writer.write(frozen(4, &state), Vec::new()).await.unwrap();
+        assert_eq!(fourth.bytes, third.bytes);
+        store.prune(4, 1).await.unwrap();
+        let checkpoint = load_newest(&store).await.unwrap().unwrap();
+        let restored = checkpoint.table(&checkpoint.manifest.operators[0].tables[0]).unwrap();
+        assert_eq!(restored.rows, state);
+        // Most of the first file's rows are gone: the rest is written anew, and the file is let go.
+        state.drain(..2);
+        writer.write(frozen(5, &state), Vec::new()).await.unwrap();
+        store.prune(5, 1).await.unwrap();
+        let checkpoint = load_newest(&store).await.unwrap().unwrap();
+        assert!(checkpoint.manifest.files.iter().all(|file| !file.path.contains("chk-00000001")));
+        assert_eq!(checkpoint.table(&checkpoint.manifest.operators[0].tables[0]).unwrap().rows, state);
+    }
 }
