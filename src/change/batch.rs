@@ -87,6 +87,11 @@ impl ChangeBatch {
         Self { rows, kinds: None, watermarks: None }
     }
 
+    /// About how many bytes of memory the rows take.
+    pub fn bytes(&self) -> usize {
+        self.rows.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
+    }
+
     /// How many rows there are.
     pub fn num_rows(&self) -> usize {
         self.rows.num_rows()

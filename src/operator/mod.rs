@@ -115,6 +115,22 @@ pub trait Operator: Send {
     }
 }
 
+/// Gives an operator a step's input, and ends the step.
+///
+/// # Errors
+/// As [`Operator::push`].
+pub fn run_once(
+    operator: &mut dyn Operator,
+    inputs: Vec<Vec<ChangeBatch>>,
+    time: &StepTime,
+    out: &mut Vec<ChangeBatch>,
+) -> Result<()> {
+    for (input, batches) in inputs.into_iter().enumerate() {
+        batches.into_iter().try_for_each(|batch| operator.push(input, batch, out))?;
+    }
+    operator.advance(time, out)
+}
+
 /// What an operator holds and saw so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OperatorStats {
@@ -136,6 +152,18 @@ pub trait OperatorFactory: std::fmt::Debug + Send + Sync {
 
     /// The operator's name in `EXPLAIN` and in metrics, e.g. `WindowAggregate`.
     fn name(&self) -> &'static str;
+
+    /// Whether the state of a key is asked for only in steps that bring rows of that key, and what follows from these rows on that
+    /// state alone: then the state of other keys may be elsewhere in the meantime, and keys may take turns within a step. What
+    /// [`Operator::restore`] brings between two steps is added to what is there.
+    fn works_by_key(&self) -> bool {
+        false
+    }
+
+    /// For how many milliseconds of processing time state is kept that no row touches, all of it; `None` is for ever.
+    fn state_ttl(&self) -> Option<i64> {
+        None
+    }
 
     /// By how many milliseconds rows that come out can be older than the watermark of what came in: by so much the operator's
     /// own watermark is held back.

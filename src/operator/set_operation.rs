@@ -55,6 +55,14 @@ impl OperatorFactory for SetOperationFactory {
     fn name(&self) -> &'static str {
         "SetOperation"
     }
+
+    fn works_by_key(&self) -> bool {
+        true
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.ttl[0].zip(self.ttl[1]).map(|(left, right)| left.max(right))
+    }
 }
 
 /// With fewer distinct rows it is not asked whether they are still there.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use super::bound::Bound;
+use super::paging::StateMemory;
 use crate::change::StepClock;
 use crate::connector::lookup::LookupMode;
 use crate::connector::{Connector, TableDescriptor};
@@ -33,6 +34,8 @@ pub struct Circuit {
     pub lookups: Vec<LookupSpec>,
     /// What functions such as `CURRENT_TIMESTAMP` read; set to the step's time before each step.
     pub clock: StepClock,
+    /// How much memory state may take; `None` is without a limit.
+    pub memory: Option<StateMemory>,
 }
 
 /// One node of a circuit.
@@ -212,6 +215,31 @@ impl Circuit {
     /// A node.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
+    }
+
+    /// The circuit with a limit to the memory that its state takes, and a warning of each node that it does not hold for.
+    pub fn within(mut self, memory: Option<StateMemory>) -> Self {
+        let stays = |id: &NodeId| self.node(*id).notes.bound.is_some() && self.keys_apart(*id).is_none();
+        let stay: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).filter(stays).collect();
+        if memory.is_some() {
+            let warning = |id: &NodeId| {
+                let detail = &self.node(*id).notes.detail;
+                format!("'state.memory.limit': the state of {} ({detail}) stays in memory", self.name(*id))
+            };
+            let warnings: Vec<String> = stay.iter().map(warning).collect();
+            self.warnings.extend(warnings);
+        }
+        Self { memory, ..self }
+    }
+
+    /// By input the key columns of a node that works key by key, behind exchanges; `None` for others.
+    pub(super) fn keys_apart(&self, id: NodeId) -> Option<Vec<Vec<usize>>> {
+        let NodeKind::Operator(factory) = &self.node(id).kind else { return None };
+        let keys = self.node(id).inputs.iter().map(|input| match &self.node(*input).kind {
+            NodeKind::Exchange(keys) if !keys.is_empty() => Some(keys.clone()),
+            _ => None,
+        });
+        keys.collect::<Option<Vec<_>>>().filter(|_| factory.works_by_key())
     }
 
     /// The circuit without nodes whose rows no sink takes.

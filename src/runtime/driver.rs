@@ -125,6 +125,8 @@ pub(super) struct Driver {
     pub pace: Pace,
     /// How many rows of a source go into one step at most; one more where an update's two rows would be parted.
     pub step_rows: usize,
+    /// With so many bytes of a source a step has enough.
+    pub step_bytes: usize,
     /// How the sources stand; nothing before the first turn.
     pub states: Option<Vec<SourceState>>,
     /// What the clock wakes when it is moved.
@@ -404,14 +406,15 @@ impl Driver {
             }
             let most = if self.pace.is_paced(source) { self.step_rows.min(PACED_ROWS) } else { self.step_rows };
             let state = &mut states[source];
-            let mut rows = 0;
-            while rows < most && !self.ports[source].is_closed() {
+            let (mut rows, mut bytes) = (0, 0);
+            while rows < most && bytes < self.step_bytes && !self.ports[source].is_closed() {
                 match self.ports[source].poll(&mut context, most - rows) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
                         Arrival::Batch(batch, told) => {
                             let now = self.clock.now_millis();
                             taken.news |= self.partitions.note(source, told.from, batch.changes.num_rows(), now);
+                            bytes += batch.changes.bytes();
                             rows += self.count(source, &batch, &told);
                             // The end of a partition may come alone.
                             if batch.changes.num_rows() > 0 {

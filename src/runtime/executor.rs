@@ -9,12 +9,12 @@ use super::circuit::{Changelog, Circuit, Node, NodeId, NodeKind};
 use super::exchange::GONE;
 use super::lookup::{InFlight, InFlightState, LookupInput, LookupWork, Probes};
 use super::metrics::Metrics;
+use super::paging::deal;
 use super::worker::{CircuitTime, Worker, WorkerInput, WorkerOutput, WorkerState};
 use crate::change::{ChangeBatch, RowKind, Watermark};
 use crate::connector::lookup::LookupMode;
 use crate::operator::OperatorStats;
 use crate::operator::watermark::WatermarkAssigner;
-use crate::state::place;
 use crate::{Error, Result};
 
 /// What a step takes in.
@@ -409,7 +409,7 @@ impl Executor {
         let mut states: Vec<WorkerState> = vec![Vec::new(); workers];
         for node in 0..self.watermarks.len() {
             let tables = snapshot.workers.iter().map(|w| w[node].clone()).collect();
-            for (state, tables) in states.iter_mut().zip(place(tables, workers)?) {
+            for (state, tables) in states.iter_mut().zip(deal(tables, workers)?) {
                 state.push(tables);
             }
         }

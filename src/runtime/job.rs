@@ -28,6 +28,8 @@ use crate::{Error, Result};
 
 /// How many batches of results wait for their taker at most; then the job waits, and so its sources.
 const QUEUED_RESULTS: usize = 16;
+/// How many bytes of a source go into one step at most, unless the job has less; a batch that has more by itself is one step's.
+const STEP_BYTES: usize = 256 << 20;
 
 /// How a job is to run.
 #[derive(Debug, Clone)]
@@ -174,7 +176,7 @@ fn open(circuit: Arc<Circuit>, options: JobOptions, tasks: &Tasks) -> Result<(Dr
     let _entered = tasks.handle().enter();
     let sources = circuit.sources.iter().map(|spec| {
         let source = spec.connector.source(&spec.table, Arc::clone(&spec.projection));
-        source.map(|s| Port::new(s, &spec.table.name, tasks))
+        source.map(|s| Port::new(s, &spec.table.name, circuit.memory.as_ref(), tasks))
     });
     let ports = sources.collect::<Result<Vec<_>>>()?;
     let lookups =
@@ -203,6 +205,7 @@ fn open(circuit: Arc<Circuit>, options: JobOptions, tasks: &Tasks) -> Result<(Dr
         idle_timeouts,
         pace: Pace::of(&circuit)?,
         step_rows: options.step_rows,
+        step_bytes: circuit.memory.as_ref().map_or(STEP_BYTES, |m| m.under_way().min(STEP_BYTES)),
         journal: Journal::new(options.journal, options.workers),
         coordinator: Coordinator::new(options.checkpoints, Arc::clone(&circuit), tasks.clone()),
     };

@@ -43,6 +43,7 @@ struct WorkerStats {
     state_rows: AtomicU64,
     state_bytes: AtomicU64,
     late_rows: AtomicU64,
+    disk_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -125,6 +126,8 @@ pub struct OperatorMetrics {
     pub watermark: Watermark,
     /// What it holds, and rows that came too late for it.
     pub stats: OperatorStats,
+    /// Bytes of its state that were moved to disk, see `state.memory.limit`.
+    pub disk_bytes: u64,
 }
 
 impl Metrics {
@@ -185,6 +188,10 @@ impl Metrics {
         w.state_rows.store(stats.state_rows, Relaxed);
         w.state_bytes.store(stats.state_bytes, Relaxed);
         w.late_rows.store(stats.late_rows, Relaxed);
+    }
+
+    pub(super) fn on_disk(&self, node: usize, worker: usize, bytes: u64) {
+        self.nodes[node].workers[worker].disk_bytes.store(bytes, Relaxed);
     }
 
     /// What a node holds that no worker keeps.
@@ -268,6 +275,7 @@ impl NodeCounters {
                 state_bytes: sum(|w| &w.state_bytes),
                 late_rows: sum(|w| &w.late_rows),
             },
+            disk_bytes: sum(|w| &w.disk_bytes),
         }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::paging::StateMemory;
 use super::tasks::Tasks;
 use crate::change::RowKind;
 use crate::connector::{FromPartition, PositionListener, Source, SourceBatch, SourceProgress, SplitPosition};
@@ -16,6 +17,10 @@ use crate::{Error, Result};
 
 /// How many batches wait for the driver at most; then the source is not asked for more.
 const QUEUED_BATCHES: usize = 8;
+/// How many bytes wait for the driver at most, unless the job has less; a batch that has more by itself waits alone.
+const QUEUED_BYTES: usize = 64 << 20;
+/// Bytes are counted in units of so many.
+const UNIT: usize = 1 << 10;
 
 /// What a port has for the driver.
 #[expect(clippy::large_enum_variant, reason = "all but the last are batches, and a box for each would cost more")]
@@ -73,16 +78,21 @@ pub(super) struct Port {
     pub listener: Option<Arc<dyn PositionListener>>,
     /// How many rows of each split are still to be passed over.
     skip: BTreeMap<String, u64>,
+    /// How many bytes may be queued.
+    queued_bytes: usize,
     table: String,
     runtime: Tasks,
 }
+
+/// What is queued, and the room that it takes until the driver has it.
+type Queued = (Result<Arrival>, Option<OwnedSemaphorePermit>);
 
 /// Where batches come from.
 enum Intake {
     /// Not begun yet.
     Waiting(Box<dyn Source>),
     /// The source reads in a task of its own.
-    Task { queue: mpsc::Receiver<Result<Arrival>>, task: JoinHandle<()> },
+    Task { queue: mpsc::Receiver<Queued>, task: JoinHandle<()> },
     /// The source only waits for another thread: the driver waits for it itself.
     Direct(Box<dyn Source>),
     /// There is nothing more to come.
@@ -90,8 +100,8 @@ enum Intake {
 }
 
 impl Port {
-    /// A port that has not begun to read.
-    pub fn new(source: Box<dyn Source>, table: &str, runtime: &Tasks) -> Self {
+    /// A port that has not begun to read; of a job whose state may take so much memory.
+    pub fn new(source: Box<dyn Source>, table: &str, memory: Option<&StateMemory>, runtime: &Tasks) -> Self {
         let listener = source.listener();
         Port {
             intake: Intake::Waiting(source),
@@ -99,6 +109,7 @@ impl Port {
             partitions: 1,
             listener,
             skip: BTreeMap::new(),
+            queued_bytes: memory.map_or(QUEUED_BYTES, |m| m.under_way().min(QUEUED_BYTES)),
             table: table.to_string(),
             runtime: runtime.clone(),
         }
@@ -125,7 +136,8 @@ impl Port {
             return Ok(());
         }
         let (sender, queue) = mpsc::channel(QUEUED_BATCHES);
-        let task = self.runtime.spawn(read(source, self.place(), sender));
+        let room = Room::new(self.queued_bytes);
+        let task = self.runtime.spawn(read(source, self.place(), sender, room));
         self.intake = Intake::Task { queue, task };
         Ok(())
     }
@@ -158,7 +170,7 @@ impl Port {
         let arrival = match &mut self.intake {
             Intake::Closed | Intake::Waiting(_) => return Poll::Pending,
             Intake::Task { queue, .. } => match std::task::ready!(queue.poll_recv(context)) {
-                Some(arrival) => arrival,
+                Some((arrival, _)) => arrival,
                 None => Err(Error::internal("a source's task is gone; has its runtime been shut down?")),
             },
             Intake::Direct(source) => {
@@ -204,7 +216,7 @@ impl Port {
     pub fn drain(&mut self) -> Vec<(SourceBatch, Told)> {
         let mut left = Vec::from_iter(self.rest.take());
         if let Intake::Task { queue, .. } = &mut self.intake {
-            while let Ok(Ok(Arrival::Batch(batch, told))) = queue.try_recv() {
+            while let Ok((Ok(Arrival::Batch(batch, told)), _)) = queue.try_recv() {
                 left.push((batch, told));
             }
         }
@@ -257,7 +269,27 @@ fn cut(batch: SourceBatch, rows: usize) -> (SourceBatch, Option<SourceBatch>) {
     (SourceBatch { changes: changes.slice(0, first), bytes }, Some(rest))
 }
 
-async fn read(mut source: Box<dyn Source>, place: String, queue: mpsc::Sender<Result<Arrival>>) {
+/// The bytes that may be queued.
+struct Room {
+    units: u32,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
+        Self { units, free: Arc::new(Semaphore::new(units as usize)) }
+    }
+
+    /// Waits until there is room for a batch.
+    async fn take(&self, arrival: &Result<Arrival>) -> Option<OwnedSemaphorePermit> {
+        let Ok(Arrival::Batch(batch, _)) = arrival else { return None };
+        let units = u32::try_from(batch.changes.bytes() / UNIT).unwrap_or(u32::MAX).min(self.units);
+        Arc::clone(&self.free).acquire_many_owned(units).await.ok()
+    }
+}
+
+async fn read(mut source: Box<dyn Source>, place: String, queue: mpsc::Sender<Queued>, room: Room) {
     loop {
         let next = AssertUnwindSafe(source.next()).catch_unwind().await;
         let arrival = match next {
@@ -267,7 +299,8 @@ async fn read(mut source: Box<dyn Source>, place: String, queue: mpsc::Sender<Re
             Err(panic) => Err(Error::panic(place.as_str(), panic.as_ref())),
         };
         let more = matches!(arrival, Ok(Arrival::Batch(..)));
-        if queue.send(arrival).await.is_err() || !more {
+        let taken = room.take(&arrival).await;
+        if queue.send((arrival, taken)).await.is_err() || !more {
             return;
         }
     }

@@ -11,11 +11,11 @@ use super::exchange::Exchange;
 use super::late::{LateColumn, rows_of_table};
 use super::lookup::LookupWork;
 use super::metrics::Metrics;
+use super::paging::{NodeState, Pager};
 use crate::change::{ChangeBatch, Watermark};
 use crate::connector::lookup::LookupMode;
 use crate::operator::late::{LateBatch, LateRows};
-use crate::operator::{Operator, StepTime};
-use crate::state::StateTable;
+use crate::operator::{Operator, StepTime, run_once};
 use crate::{Error, Result};
 
 /// The times of a step, as the executor works them out once for all workers.
@@ -34,6 +34,8 @@ pub(super) struct Worker {
     circuit: Arc<Circuit>,
     /// By node; `None` for nodes that are no operators.
     operators: Vec<Option<Box<dyn Operator>>>,
+    /// By node; `None` for nodes whose state stays in memory.
+    pagers: Vec<Option<Pager>>,
     /// By node; `None` for other nodes and for a single worker.
     exchanges: Vec<Option<Exchange>>,
     /// How many nodes read each node's output.
@@ -44,6 +46,8 @@ pub(super) struct Worker {
     /// By node: whether its rows come of several inputs, and so not in the order of arrival. Of these the rows behind the
     /// watermark go last through an exchange: they close windows that the others may belong to.
     joined: Vec<bool>,
+    /// How many bytes of state the operators may hold.
+    room: Option<usize>,
     metrics: Arc<Metrics>,
 }
 
@@ -70,7 +74,7 @@ pub(super) struct WorkerOutput {
 }
 
 /// The state of one worker, by node.
-pub(super) type WorkerState = Vec<Vec<StateTable>>;
+pub(super) type WorkerState = Vec<NodeState>;
 
 impl Worker {
     /// The workers of a circuit, joined by its exchanges.
@@ -90,6 +94,8 @@ impl Worker {
         for node in &circuit.nodes {
             joined.push(node.inputs.len() > 1 || node.inputs.iter().any(|i| joined[i.0]));
         }
+        let memory = circuit.memory.as_ref();
+        let pager = |id: usize| memory.and_then(|memory| Pager::of(circuit, NodeId(id), memory, workers));
         let build = |index: usize| {
             let operators = circuit.nodes.iter().map(|node| match &node.kind {
                 NodeKind::Operator(factory) => {
@@ -103,11 +109,13 @@ impl Worker {
                 index,
                 circuit: Arc::clone(circuit),
                 operators: operators.collect::<Result<_>>()?,
+                pagers: (0..circuit.nodes.len()).map(pager).collect(),
                 exchanges: meshes.iter_mut().map(|m| m.as_mut().and_then(Iterator::next)).collect(),
                 readers: readers.clone(),
                 late: Vec::new(),
                 keeps_late,
                 joined: joined.clone(),
+                room: memory.map(|memory| memory.of_worker(workers)),
                 metrics: Arc::clone(metrics),
             })
         };
@@ -164,6 +172,7 @@ impl Worker {
             let rows_out = count(edges[id].batches.iter());
             self.metrics.node(id, rows_in, rows_out, watch.lap());
         }
+        self.keep_within_room()?;
         Ok(WorkerOutput { sinks, probes, tapped, next_timer: self.next_timer() })
     }
 
@@ -207,20 +216,51 @@ impl Worker {
             inputs: marks,
             processing_time: time.processing_time,
         };
+        let pager = self.pagers[id.0].as_mut();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut out = Vec::new();
-            for (input, batches) in inputs.into_iter().enumerate() {
-                for batch in batches {
-                    operator.push(input, batch, &mut out)?;
-                }
+            match pager {
+                Some(pager) => pager.step(operator, inputs, &time, &mut out)?,
+                None => run_once(operator.as_mut(), inputs, &time, &mut out)?,
             }
-            operator.advance(&time, &mut out)?;
             Ok(out)
         }));
         match ran {
             Ok(done) => done,
             Err(panic) => Err(Error::panic(self.circuit.name(id), panic.as_ref())),
         }
+    }
+
+    /// Moves state to disk where the operators hold more than they may, of those that hold the most first.
+    fn keep_within_room(&mut self) -> Result<()> {
+        let Some(room) = self.room else { return Ok(()) };
+        let both = self.operators.iter().zip(&self.pagers);
+        let held = both.map(|(operator, pager)| {
+            let own = operator.as_ref().map_or(0, |o| o.stats().state_bytes as usize);
+            (own, pager.as_ref().map_or(0, Pager::memory))
+        });
+        let held: Vec<(usize, usize)> = held.collect();
+        let all: usize = held.iter().map(|(own, beside)| own + beside).sum();
+        for (pager, (own, _)) in self.pagers.iter_mut().zip(&held) {
+            // What others hold may leave little; a key's rows must find room all the same.
+            pager.iter_mut().for_each(|p| p.allow(room.saturating_sub(all - own).max(room / 8)));
+        }
+        if all <= room {
+            return Ok(());
+        }
+        let mut nodes: Vec<usize> = (0..held.len()).filter(|node| self.pagers[*node].is_some()).collect();
+        nodes.sort_by_key(|node| std::cmp::Reverse(held[*node].0));
+        let mut over = all - room / 2;
+        for node in nodes {
+            let (Some(operator), Some(pager)) = (&mut self.operators[node], &mut self.pagers[node]) else { continue };
+            let moved = catch_unwind(AssertUnwindSafe(|| pager.put_aside(operator, over)));
+            moved.unwrap_or_else(|panic| Err(Error::panic(self.circuit.name(NodeId(node)), panic.as_ref())))?;
+            over = over.saturating_sub(held[node].0);
+            if over == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn take_late(&mut self, id: NodeId) {
@@ -238,24 +278,35 @@ impl Worker {
     /// Brings what the operators hold into the metrics. Costs more than counting: not for every step.
     pub fn report(&self) {
         for (id, operator) in self.operators.iter().enumerate() {
-            if let Some(operator) = operator {
-                self.metrics.stats(id, self.index, operator.stats());
+            match (operator, &self.pagers[id]) {
+                (Some(operator), Some(pager)) => {
+                    self.metrics.stats(id, self.index, pager.stats(operator.as_ref()));
+                    self.metrics.on_disk(id, self.index, pager.on_disk());
+                }
+                (Some(operator), None) => self.metrics.stats(id, self.index, operator.stats()),
+                (None, _) => {}
             }
         }
     }
 
     /// The state of all operators, by node.
     pub fn snapshot(&mut self) -> Result<WorkerState> {
-        self.operators.iter_mut().map(|o| o.as_mut().map_or(Ok(Vec::new()), |o| o.snapshot())).collect()
+        let both = self.operators.iter_mut().zip(&self.pagers);
+        let state = both.map(|(operator, pager)| match (operator, pager) {
+            (Some(operator), Some(pager)) => pager.freeze(operator.as_mut()),
+            (Some(operator), None) => Ok(operator.snapshot()?.into()),
+            (None, _) => Ok(NodeState::default()),
+        });
+        state.collect()
     }
 
     /// Takes over state, by node.
     pub fn restore(&mut self, state: WorkerState) -> Result<()> {
-        for (operator, tables) in self.operators.iter_mut().zip(state) {
-            if let Some(operator) = operator
-                && !tables.is_empty()
-            {
-                operator.restore(tables)?;
+        for ((operator, pager), state) in self.operators.iter_mut().zip(&mut self.pagers).zip(state) {
+            match (operator, pager) {
+                (Some(operator), Some(pager)) => pager.restore(operator, state)?,
+                (Some(operator), None) if !state.is_empty() => operator.restore(state.into_tables()?)?,
+                _ => {}
             }
         }
         Ok(())

@@ -48,7 +48,8 @@ impl Session {
         };
         let circuit = with_large_stack(|| compile(queries, options));
         let circuit = circuit.map_err(|e| locate_refusal(e, statement))?;
-        Ok(Circuit { clock: self.functions().clock().clone(), ..circuit })
+        let clock = self.functions().clock().clone();
+        Ok(Circuit { clock, ..circuit }.within(settings.state_memory()))
     }
 
     fn late_sink(&self, name: &str) -> Result<Arc<StreamTable>> {

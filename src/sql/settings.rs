@@ -1,13 +1,14 @@
 //! `SET` and `RESET`: a session's settings, under Flink's keys.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::timezone::Tz;
 
 use crate::plan::{EmitOptions, UnboundedState};
-use crate::runtime::CheckpointOptions;
+use crate::runtime::{CheckpointOptions, StateMemory};
 use crate::runtime::circuit::LookupPolicy;
 use crate::runtime::journal::{JournalOptions, OnJournalError};
 use crate::table::options::{nearest, parse_duration, parse_memory};
@@ -16,6 +17,8 @@ mod keys;
 
 pub(crate) use keys::LATE_SINK;
 
+/// What stands between folders beside Flink's `,` and `|`.
+const LIST_SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
 /// The zone of a session that sets none.
 const DEFAULT_ZONE: &str = "UTC";
 
@@ -50,6 +53,8 @@ impl Settings {
             }
             keys::CHECKPOINTS_RETAINED => check(key, value, "a whole number of at least 1", positive(value).is_some())?,
             keys::CHECKPOINT_FAILURES => check(key, value, "a whole number", value.trim().parse::<usize>().is_ok())?,
+            keys::MEMORY_LIMIT => check(key, value, "a size such as '512 mb'", size(value).is_some())?,
+            keys::SCRATCH => check(key, value, "a folder of this machine", folder(value).is_some())?,
             keys::JOURNAL_DIR => check(key, value, "a folder of this machine", !value.contains("://"))?,
             keys::JOURNAL_MAX_SIZE => check(key, value, "a size such as '10 gb'", size(value).is_some())?,
             keys::JOURNAL_ON_ERROR => check(key, value, "'fail' or 'continue'", on_journal_error(value).is_some())?,
@@ -128,6 +133,14 @@ impl Settings {
         self.get(keys::UNBOUNDED_STATE).and_then(unbounded).unwrap_or(UnboundedState::Warn)
     }
 
+    /// `state.memory.limit` and `io.tmp.dirs`: how much memory state may take, and where the rest of it goes; without a limit all of it
+    /// is in memory.
+    pub fn state_memory(&self) -> Option<StateMemory> {
+        let limit = size(self.get(keys::MEMORY_LIMIT)?)?;
+        let dir = self.get(keys::SCRATCH).and_then(folder).unwrap_or_else(std::env::temp_dir);
+        Some(StateMemory { limit: usize::try_from(limit).unwrap_or(usize::MAX), dir })
+    }
+
     /// `millstream.late-rows.sink`: the table that takes late rows, where there is one.
     pub fn late_sink(&self) -> Option<&str> {
         self.get(keys::LATE_SINK).map(str::trim).filter(|name| !name.is_empty())
@@ -178,6 +191,7 @@ impl Settings {
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
             store: None,
+            scratch: self.state_memory().map(|memory| memory.dir),
         }
     }
 
@@ -250,6 +264,12 @@ fn size(value: &str) -> Option<u64> {
     parse_memory(value.trim()).filter(|bytes| *bytes > 0)
 }
 
+/// The first of a list of folders, as Flink writes it.
+fn folder(value: &str) -> Option<PathBuf> {
+    let first = value.split([',', '|', LIST_SEPARATOR]).map(str::trim).find(|dir| !dir.is_empty())?;
+    (!first.contains("://")).then(|| PathBuf::from(first))
+}
+
 fn on_journal_error(value: &str) -> Option<OnJournalError> {
     match value.trim().to_ascii_lowercase().as_str() {
         "fail" => Some(OnJournalError::Fail),
@@ -299,6 +319,18 @@ mod tests {
         assert!(settings.set("table.exec.state.ttl", "soon").is_err());
         assert_eq!(settings.set("table.exec.source.cdc-events-duplicate", "TRUE"), Ok(None));
         assert!(settings.cdc_events_duplicate());
+    }
+
+    #[test]
+    fn state_may_be_given_a_limit() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.state_memory(), None);
+        assert!(settings.set("state.memory.limit", "0").unwrap_err().contains("512 mb"));
+        settings.set("state.memory.limit", "256 mb").unwrap();
+        assert_eq!(settings.state_memory().unwrap().limit, 256 << 20);
+        settings.set("io.tmp.dirs", " /a|/b").unwrap();
+        assert_eq!(settings.state_memory().unwrap().dir, PathBuf::from("/a"));
+        assert!(settings.set("io.tmp.dirs", " ,").is_err() && settings.set("io.tmp.dirs", "s3://a").is_err());
     }
 
     #[test]

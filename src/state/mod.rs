@@ -24,7 +24,7 @@ pub use expiry::Expiry;
 pub use keys::Keys;
 pub use lists::Lists;
 pub use multiset::{Multiset, absent_row};
-pub use partition::{Partitioner, place};
+pub use partition::{Partitioner, key_hashes, place};
 pub use remap::{GONE, Remap};
 pub use rows::{RowStore, row_store};
 pub use timelines::{Timed, Timelines};

@@ -11,6 +11,17 @@ use crate::change::take_rows;
 /// hash tables that use another seed.
 const SEED: u64 = 0x6d69_6c6c_7374_7265;
 
+/// The hash of each row's key, into `hashes`: by it a key belongs to a worker.
+///
+/// # Errors
+/// When a column's type cannot be hashed.
+pub fn key_hashes(keys: &[ArrayRef], rows: usize, hashes: &mut Vec<u64>) -> Result<()> {
+    hashes.clear();
+    hashes.resize(rows, 0);
+    create_hashes(keys, &QualityRandomState::with_seed(SEED), hashes)?;
+    Ok(())
+}
+
 /// Divides rows among workers by the hash of some columns.
 #[derive(Debug)]
 pub struct Partitioner {
@@ -33,10 +44,8 @@ impl Partitioner {
         if keys.is_empty() {
             picked[0] = (0..rows as u32).collect();
         } else {
-            self.hashes.clear();
-            self.hashes.resize(rows, 0);
-            let hashes = create_hashes(keys, &QualityRandomState::with_seed(SEED), &mut self.hashes)?;
-            for (row, hash) in (0u32..).zip(hashes.iter()) {
+            key_hashes(keys, rows, &mut self.hashes)?;
+            for (row, hash) in (0u32..).zip(&self.hashes) {
                 picked[(hash % self.workers as u64) as usize].push(row);
             }
         }

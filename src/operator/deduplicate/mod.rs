@@ -89,4 +89,12 @@ impl OperatorFactory for Deduplicate {
     fn name(&self) -> &'static str {
         "Deduplicate"
     }
+
+    fn works_by_key(&self) -> bool {
+        !matches!(self.keep, Keep::FirstByRowtime(_))
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.ttl
+    }
 }

@@ -67,6 +67,14 @@ impl OperatorFactory for GroupAggregateFactory {
     fn name(&self) -> &'static str {
         "GroupAggregate"
     }
+
+    fn works_by_key(&self) -> bool {
+        true
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.ttl
+    }
 }
 
 struct GroupAggregate {

@@ -177,6 +177,14 @@ impl OperatorFactory for JoinFactory {
     fn name(&self) -> &'static str {
         "Join"
     }
+
+    fn works_by_key(&self) -> bool {
+        self.kind != JoinKind::NotIn
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.inputs[0].ttl.zip(self.inputs[1].ttl).map(|(left, right)| left.max(right))
+    }
 }
 
 /// With fewer keys it is not asked whether they are still needed.

@@ -59,6 +59,14 @@ impl OperatorFactory for ChangelogNormalize {
     fn name(&self) -> &'static str {
         "ChangelogNormalize"
     }
+
+    fn works_by_key(&self) -> bool {
+        true
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.state_ttl
+    }
 }
 
 struct Normalize {

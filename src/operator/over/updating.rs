@@ -58,6 +58,14 @@ impl OperatorFactory for OverUpdating {
     fn name(&self) -> &'static str {
         "OverUpdating"
     }
+
+    fn works_by_key(&self) -> bool {
+        true
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.ttl
+    }
 }
 
 /// A row that stands in the output.

@@ -101,4 +101,12 @@ impl OperatorFactory for TopN {
     fn name(&self) -> &'static str {
         "TopN"
     }
+
+    fn works_by_key(&self) -> bool {
+        self.windows.is_none()
+    }
+
+    fn state_ttl(&self) -> Option<i64> {
+        self.ttl
+    }
 }

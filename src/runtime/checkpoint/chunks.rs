@@ -1,6 +1,9 @@
 //! Chunks of rows to Parquet files and back: a chunk is a row group.
 
+use std::fs::File;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -8,9 +11,12 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::ChunkReader;
 
 use crate::{Error, Result};
 
@@ -67,17 +73,34 @@ fn stored_schema(schema: &SchemaRef) -> SchemaRef {
 
 /// A file of chunks that can be read.
 pub(super) struct ChunkFile {
-    bytes: Bytes,
+    place: Place,
     metadata: ArrowReaderMetadata,
+}
+
+/// Where a file is.
+enum Place {
+    Memory(Bytes),
+    /// In a file of the local disk without a name.
+    Disk(File),
 }
 
 impl ChunkFile {
     /// Opens a file that is in memory; what is wrong with it is told in words.
     pub fn open(bytes: Bytes) -> Result<Self, String> {
-        guarded(|| {
-            let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).map_err(|e| e.to_string())?;
-            Ok(Self { bytes: bytes.clone(), metadata })
-        })
+        let metadata = guarded(|| metadata(&bytes))?;
+        Ok(Self { place: Place::Memory(bytes), metadata })
+    }
+
+    /// Opens a file, and keeps it on disk.
+    pub fn spool(bytes: &Bytes, dir: &Path) -> Result<Self, String> {
+        let keep = || {
+            let mut file = tempfile::tempfile_in(dir)?;
+            file.write_all(bytes)?;
+            Ok(file)
+        };
+        let metadata = guarded(|| metadata(bytes))?;
+        let file = keep().map_err(|e: std::io::Error| format!("keeping it in '{}': {e}", dir.display()))?;
+        Ok(Self { place: Place::Disk(file), metadata })
     }
 
     /// The rows of a group, under these names; there must be exactly so many.
@@ -90,10 +113,17 @@ impl ChunkFile {
         guarded(|| self.read(group, rows, names))
     }
 
-    fn read(&self, group: usize, rows: usize, names: &[String]) -> Result<RecordBatch, String> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
+    fn reader(&self, place: impl ChunkReader + 'static, group: usize, rows: usize) -> Result<ParquetRecordBatchReader, String> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(place, self.metadata.clone());
         let reader = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS.min(rows.max(1))).build();
-        let reader = reader.map_err(|e| e.to_string())?;
+        reader.map_err(|e| e.to_string())
+    }
+
+    fn read(&self, group: usize, rows: usize, names: &[String]) -> Result<RecordBatch, String> {
+        let reader = match &self.place {
+            Place::Memory(bytes) => self.reader(bytes.clone(), group, rows)?,
+            Place::Disk(file) => self.reader(file.try_clone().map_err(|e| e.to_string())?, group, rows)?,
+        };
         let stored = Arc::clone(self.metadata.schema());
         let mut batches = Vec::new();
         let mut read = 0;
@@ -114,6 +144,10 @@ impl ChunkFile {
         };
         renamed(joined, names)
     }
+}
+
+fn metadata(bytes: &Bytes) -> Result<ArrowReaderMetadata, String> {
+    ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new()).map_err(|e| e.to_string())
 }
 
 /// The rows under these names.

@@ -15,6 +15,7 @@ use super::store::CheckpointStore;
 use super::write::{Frozen, FrozenLookup, Writer, Written};
 use crate::connector::{PositionListener, Prepared, SplitPosition};
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
+use crate::runtime::paging::NodeState;
 use crate::runtime::executor::{Snapshot, SourceState};
 use crate::runtime::port::Told;
 use crate::runtime::tasks::{AbortOnDrop, Tasks};
@@ -390,10 +391,13 @@ impl Coordinator {
 fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
     let Snapshot { workers, sources, nodes, lookups } = snapshot;
     let loose = loose_ids(circuit);
-    let mut tables = vec![Vec::new(); circuit.nodes.len()];
+    let mut tables = vec![NodeState::default(); circuit.nodes.len()];
     let worker_count = workers.len();
     for worker in workers {
-        tables.iter_mut().zip(worker).for_each(|(all, own)| all.extend(own));
+        for (all, own) in tables.iter_mut().zip(worker) {
+            all.tables.extend(own.tables);
+            all.cold.extend(own.cold);
+        }
     }
     let operators = circuit.nodes.iter().enumerate().map(|(number, node)| OperatorEntry {
         id: ids[number].clone(),

@@ -14,6 +14,7 @@
 //! them. Only what no retained manifest names is removed.
 
 mod chunks;
+mod cold;
 mod coordinate;
 mod identity;
 mod manifest;

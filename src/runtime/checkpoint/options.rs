@@ -1,6 +1,7 @@
 //! How a job takes checkpoints.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct CheckpointOptions {
     pub store_options: BTreeMap<String, String>,
     /// A store of the embedder's, in which `dir` is a path; instead of the one that `dir` addresses.
     pub store: Option<Arc<dyn ObjectStore>>,
+    /// `io.tmp.dirs`, where there is a `state.memory.limit`: what is restored stands there, and not in memory.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Default for CheckpointOptions {
@@ -53,6 +56,7 @@ impl Default for CheckpointOptions {
             script: String::new(),
             store_options: BTreeMap::new(),
             store: None,
+            scratch: None,
         }
     }
 }
@@ -63,13 +67,14 @@ impl CheckpointOptions {
     /// # Errors
     /// When the address is none.
     pub fn open(&self, address: &str) -> Result<CheckpointStore> {
-        match &self.store {
+        let opened = match &self.store {
             Some(store) => {
                 let root = Path::from(address).join(self.folder());
-                Ok(CheckpointStore::new(Arc::clone(store), root, address))
+                CheckpointStore::new(Arc::clone(store), root, address)
             }
-            None => CheckpointStore::open(address, &self.folder(), &self.store_options),
-        }
+            None => CheckpointStore::open(address, &self.folder(), &self.store_options)?,
+        };
+        Ok(opened.with_scratch(self.scratch.clone()))
     }
 
     /// Loads the checkpoint in a folder `…/JOB/chk-N`, or the newest in a folder `…/JOB`.

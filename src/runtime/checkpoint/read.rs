@@ -1,10 +1,15 @@
 //! Reading a checkpoint: the newest that is whole.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
 use super::chunks::ChunkFile;
-use super::manifest::{Manifest, TableEntry};
+use super::manifest::{ChunkEntry, Manifest, TableEntry};
 use super::store::CheckpointStore;
 use super::table::rows_as_changes;
 use crate::change::ChangeBatch;
+use crate::runtime::paging::{ColdRows, ColdTable, NodeState};
 use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
 
@@ -14,7 +19,7 @@ pub struct Checkpoint {
     pub manifest: Manifest,
     /// Newer checkpoints that were passed over because they are damaged: what is wrong with each.
     pub passed_over: Vec<String>,
-    files: Vec<ChunkFile>,
+    files: Arc<Vec<ChunkFile>>,
     store: CheckpointStore,
 }
 
@@ -75,9 +80,13 @@ impl Checkpoint {
             if crc32fast::hash(&bytes) != file.checksum {
                 return Err(store.damaged(&file.path, "it is damaged: its checksum does not fit".into()));
             }
-            files.push(ChunkFile::open(bytes).map_err(|reason| store.damaged(&file.path, reason))?);
+            let opened = match store.scratch() {
+                Some(dir) => ChunkFile::spool(&bytes, dir),
+                None => ChunkFile::open(bytes),
+            };
+            files.push(opened.map_err(|reason| store.damaged(&file.path, reason))?);
         }
-        Ok(Self { manifest, passed_over: Vec::new(), files, store: store.clone() })
+        Ok(Self { manifest, passed_over: Vec::new(), files: Arc::new(files), store: store.clone() })
     }
 
     /// Its folder.
@@ -90,21 +99,46 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] when the files hold something else than the manifest says.
     pub fn table(&self, entry: &TableEntry) -> Result<StateTable> {
-        let mut rows = Vec::with_capacity(entry.chunks.len());
-        for chunk in &entry.chunks {
-            let (Some(file), Some(named)) = (self.files.get(chunk.file), self.manifest.files.get(chunk.file)) else {
-                return Err(self.wrong(format!("table '{}' names a file that is not listed", entry.name)));
-            };
-            let read = file.chunk(chunk.group, chunk.rows, &entry.columns);
-            rows.push(read.map_err(|reason| self.store.damaged(&named.path, reason))?);
+        let stored = self.stored(entry)?;
+        let rows = stored.chunks.iter().map(|chunk| stored.chunk(chunk)).collect::<Result<_>>()?;
+        Ok(StateTable { name: entry.name.clone().into(), placement: (&entry.placement).into(), rows })
+    }
+
+    /// The state of a node: where the files are on disk, what belongs to keys stays there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::table`].
+    pub(super) fn state(&self, entries: &[TableEntry]) -> Result<NodeState> {
+        let mut state = NodeState::default();
+        for entry in entries {
+            match (self.store.scratch(), Placement::from(&entry.placement)) {
+                (Some(_), placement @ Placement::Key(_)) => {
+                    let parts = vec![Arc::new(self.stored(entry)?) as Arc<dyn ColdRows>];
+                    state.cold.push(ColdTable { name: entry.name.clone().into(), placement, parts });
+                }
+                _ => state.tables.push(self.table(entry)?),
+            }
         }
-        let placement = (&entry.placement).into();
-        if let Placement::Key(columns) = &placement
+        Ok(state)
+    }
+
+    fn stored(&self, entry: &TableEntry) -> Result<StoredRows> {
+        let listed = |chunk: &ChunkEntry| chunk.file < self.manifest.files.len().min(self.files.len());
+        if !entry.chunks.iter().all(listed) {
+            return Err(self.wrong(format!("table '{}' names a file that is not listed", entry.name)));
+        }
+        if let Placement::Key(columns) = Placement::from(&entry.placement)
             && columns.iter().any(|c| *c >= entry.columns.len() && !entry.chunks.is_empty())
         {
             return Err(self.wrong(format!("table '{}' has key columns that it does not have", entry.name)));
         }
-        Ok(StateTable { name: entry.name.clone().into(), placement, rows })
+        Ok(StoredRows {
+            files: Arc::clone(&self.files),
+            paths: self.manifest.files.iter().map(|f| f.path.clone()).collect(),
+            store: self.store.clone(),
+            columns: entry.columns.clone(),
+            chunks: entry.chunks.clone(),
+        })
     }
 
     /// Changes, chunk by chunk.
@@ -127,5 +161,38 @@ impl Checkpoint {
 
     pub(super) fn wrong(&self, reason: String) -> Error {
         self.store.damaged(&CheckpointStore::folder(self.manifest.id), reason)
+    }
+}
+
+/// The rows of a table, in the files of a checkpoint.
+struct StoredRows {
+    files: Arc<Vec<ChunkFile>>,
+    /// By file.
+    paths: Vec<String>,
+    store: CheckpointStore,
+    columns: Vec<String>,
+    chunks: Vec<ChunkEntry>,
+}
+
+impl StoredRows {
+    fn chunk(&self, chunk: &ChunkEntry) -> Result<RecordBatch> {
+        let read = self.files[chunk.file].chunk(chunk.group, chunk.rows, &self.columns);
+        read.map_err(|reason| self.store.damaged(&self.paths[chunk.file], reason))
+    }
+}
+
+impl std::fmt::Debug for StoredRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredRows").field("chunks", &self.chunks).finish_non_exhaustive()
+    }
+}
+
+impl ColdRows for StoredRows {
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+
+    fn read(&self, each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        self.chunks.iter().try_for_each(|chunk| each(self.chunk(chunk)?))
     }
 }

@@ -10,6 +10,7 @@ use crate::connector::{Prepared, SinkRecovery};
 use crate::runtime::circuit::{Circuit, NodeId};
 use crate::runtime::executor::Snapshot;
 use crate::runtime::lookup::InFlightState;
+use crate::runtime::paging::NodeState;
 use crate::{Error, Result};
 
 use super::coordinate::Positions;
@@ -70,7 +71,7 @@ impl Restored {
                 if node.notes.bound.is_some() {
                     report.push(format!("starts empty: {}", described()));
                 }
-                tables.push(Vec::new());
+                tables.push(NodeState::default());
                 nodes.push(Watermark::MIN);
                 continue;
             };
@@ -79,7 +80,7 @@ impl Restored {
                 let rows: usize = entry.tables.iter().flat_map(|t| &t.chunks).map(|c| c.rows).sum();
                 report.push(format!("keeps its state of {rows} rows: {}", described()));
             }
-            tables.push(entry.tables.iter().map(|t| checkpoint.table(t)).collect::<Result<Vec<_>>>()?);
+            tables.push(checkpoint.state(&entry.tables)?);
             nodes.push(Watermark(entry.watermark));
             if let Some(out) = &entry.in_flight {
                 let rows = out.rows.as_ref().map(|rows| checkpoint.changes(rows)).transpose()?.unwrap_or_default();

@@ -31,6 +31,8 @@ pub struct CheckpointStore {
     local: Option<PathBuf>,
     /// How the address was given, for messages.
     address: String,
+    /// Where files are kept while a checkpoint is restored that is not to be in memory.
+    scratch: Option<PathBuf>,
 }
 
 /// A checkpoint that has a manifest.
@@ -59,7 +61,7 @@ impl CheckpointStore {
             let folder = folder.canonicalize().map_err(|e| Error::io(format!("opening '{}'", folder.display()), e))?;
             let store = LocalFileSystem::new_with_prefix(&folder).map_err(|e| wrong(e.to_string()))?;
             let root = Path::from(job);
-            return Ok(Self { store: Arc::new(store), root, local: Some(folder), address: address.into() });
+            return Ok(Self { store: Arc::new(store), root, local: Some(folder), address: address.into(), scratch: None });
         }
         let url = url::Url::parse(address).map_err(|e| wrong(e.to_string()))?;
         let (store, path) =
@@ -69,7 +71,17 @@ impl CheckpointStore {
 
     /// A folder of a store of the caller's.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path, address: impl Into<String>) -> Self {
-        Self { store, root, local: None, address: address.into() }
+        Self { store, root, local: None, address: address.into(), scratch: None }
+    }
+
+    /// The same folder, whose checkpoints' files are kept in a folder of the local disk, without names, while they are restored, and not
+    /// in memory.
+    pub fn with_scratch(self, scratch: Option<PathBuf>) -> Self {
+        Self { scratch, ..self }
+    }
+
+    pub(super) fn scratch(&self) -> Option<&std::path::Path> {
+        self.scratch.as_deref()
     }
 
     /// The folders below an address that hold checkpoints, sorted: the jobs' names.

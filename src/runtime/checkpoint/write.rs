@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayData, RecordBatch};
 
 use super::chunks::encode;
+use super::cold::{Encoded, encode_part};
 use super::manifest::{ChunkEntry, FileEntry, InFlightEntry, Manifest, PreparedEntry, TableEntry};
 use super::store::CheckpointStore;
 use super::table::{changes_as_rows, plain};
 use crate::change::ChangeBatch;
 use crate::connector::Prepared;
+use crate::runtime::paging::{ColdRows, ColdTable, NodeState};
 use crate::state::StateTable;
 use crate::{Error, Result};
 
@@ -22,8 +24,8 @@ const FEW_ROWS: usize = 512;
 pub(super) struct Frozen {
     /// All but the rows.
     pub manifest: Manifest,
-    /// The operators' tables, by node; of all workers.
-    pub tables: Vec<Vec<StateTable>>,
+    /// The operators' state, by node; of all workers.
+    pub tables: Vec<NodeState>,
     /// What look-ups had out.
     pub in_flight: Vec<FrozenLookup>,
 }
@@ -54,6 +56,15 @@ pub(super) struct Writer {
     /// Chunks that the last checkpoint had and whose memory the state still held: as long as a chunk is kept here, no other can
     /// stand at its address.
     known: HashMap<Identity, Known>,
+    /// Where the rows are that the last checkpoint had and that were not in memory, by their identity.
+    known_cold: HashMap<u64, ColdPlaces>,
+}
+
+/// The columns of rows that were not in memory, and where these are: files, row groups and how many rows each has.
+#[derive(Debug, Clone, Default)]
+struct ColdPlaces {
+    columns: Vec<String>,
+    groups: Vec<(FileEntry, usize, usize)>,
 }
 
 /// Where the buffers of a chunk's columns are: equal for two chunks only if they are the same memory.
@@ -83,7 +94,7 @@ struct Pending {
 
 impl Writer {
     pub fn new(store: CheckpointStore) -> Self {
-        Self { store, known: HashMap::new() }
+        Self { store, known: HashMap::new(), known_cold: HashMap::new() }
     }
 
     pub fn store(&self) -> &CheckpointStore {
@@ -99,10 +110,17 @@ impl Writer {
         let mut book = Book { id: manifest.id, ..Book::default() };
         let live = self.live_rows(&tables);
         let mut next = HashMap::new();
-        for (node, tables) in tables.into_iter().enumerate() {
-            for table in tables {
-                let name = format!("{node:02}-{}-{}", label(&manifest.operators[node].name), label(&table.name));
+        let mut next_cold = HashMap::new();
+        for (node, state) in tables.into_iter().enumerate() {
+            let operator = label(&manifest.operators[node].name);
+            for table in state.tables {
+                let name = format!("{node:02}-{operator}-{}", label(&table.name));
                 let entry = self.table(table, &name, &live, &mut book, &mut next).await?;
+                manifest.operators[node].tables.push(entry);
+            }
+            for table in state.cold {
+                let name = format!("{node:02}-{operator}-{}-cold", label(&table.name));
+                let entry = self.cold_table(table, &name, &mut book, &mut next_cold).await?;
                 manifest.operators[node].tables.push(entry);
             }
         }
@@ -124,14 +142,14 @@ impl Writer {
         let total_bytes = book.files.iter().map(|f| f.bytes).sum();
         manifest.files = book.files;
         self.store.publish(&mut manifest).await?;
-        self.known = next;
+        (self.known, self.known_cold) = (next, next_cold);
         Ok(Written { bytes: book.written, total_bytes })
     }
 
     /// How many rows of each file the state still has: a file most of whose rows are gone is not worth keeping.
-    fn live_rows(&self, tables: &[Vec<StateTable>]) -> HashMap<String, usize> {
+    fn live_rows(&self, tables: &[NodeState]) -> HashMap<String, usize> {
         let mut live = HashMap::new();
-        for chunk in tables.iter().flatten().flat_map(|t| &t.rows) {
+        for chunk in tables.iter().flat_map(|node| &node.tables).flat_map(|t| &t.rows) {
             if let Some(known) = self.known.get(&identity(chunk)) {
                 *live.entry(known.place.file.path.clone()).or_default() += chunk.num_rows();
             }
@@ -190,6 +208,47 @@ impl Writer {
         };
         let chunks = places.into_iter().map(chunk).collect::<Result<_>>()?;
         Ok(TableEntry { name: table.name.to_string(), placement: (&table.placement).into(), columns, chunks })
+    }
+
+    /// Writes rows that are not in memory, a file after the other; parts that the last checkpoint had are there.
+    async fn cold_table(
+        &self,
+        table: ColdTable,
+        name: &str,
+        book: &mut Book,
+        next: &mut HashMap<u64, ColdPlaces>,
+    ) -> Result<TableEntry> {
+        let (mut columns, mut chunks) = (Vec::new(), Vec::new());
+        for part in table.parts {
+            let identity = part.identity();
+            let known = identity.and_then(|id| self.known_cold.get(&id)).cloned();
+            let places = match known {
+                Some(places) => places,
+                None => self.put_part(part, name, book).await?,
+            };
+            for (file, group, rows) in &places.groups {
+                chunks.push(ChunkEntry { file: book.number(file), group: *group, rows: *rows });
+            }
+            if !places.columns.is_empty() {
+                columns.clone_from(&places.columns);
+            }
+            identity.into_iter().for_each(|id| drop(next.insert(id, places.clone())));
+        }
+        Ok(TableEntry { name: table.name.to_string(), placement: (&table.placement).into(), columns, chunks })
+    }
+
+    async fn put_part(&self, part: Arc<dyn ColdRows>, name: &str, book: &mut Book) -> Result<ColdPlaces> {
+        let mut files = encode_part(part);
+        let mut places = ColdPlaces::default();
+        loop {
+            let next = files.recv().await.ok_or_else(|| Error::internal("state on disk was not read to its end"))?;
+            let Some(Encoded { bytes, checksum, groups, columns }) = next? else { return Ok(places) };
+            let file = FileEntry { path: book.path(name), bytes: bytes.len() as u64, checksum };
+            book.written += file.bytes;
+            self.store.write(&file.path, bytes).await?;
+            places.groups.extend(groups.into_iter().enumerate().map(|(group, rows)| (file.clone(), group, rows)));
+            places.columns = columns;
+        }
     }
 
     /// Writes a file; gives its number.
@@ -313,7 +372,7 @@ mod tests {
             files: Vec::new(),
         };
         let table = StateTable { name: "left".into(), placement: Placement::First, rows: chunks.to_vec() };
-        Frozen { manifest, tables: vec![vec![table]], in_flight: Vec::new() }
+        Frozen { manifest, tables: vec![vec![table].into()], in_flight: Vec::new() }
     }
 
     #[tokio::test]

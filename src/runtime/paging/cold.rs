@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 
 use crate::Result;
-use crate::state::{Placement, StateTable};
+use crate::change::take_rows;
+use crate::state::{Partitioner, Placement, StateTable, place};
 
 /// The state of a node on one worker: what is in memory, and what is not.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +32,8 @@ pub(in crate::runtime) struct ColdTable {
 
 /// Rows that are not in memory, unchanged for as long as this is held.
 pub(in crate::runtime) trait ColdRows: Debug + Send + Sync {
-    /// The same for two parts only if they have the same rows; of this process.
-    fn identity(&self) -> u64;
+    /// The same for two parts of this process only if they have the same rows; `None` where that is not known.
+    fn identity(&self) -> Option<u64>;
 
     /// Hands the rows out, some thousands at a time.
     ///
@@ -70,5 +71,58 @@ impl NodeState {
             tables.push(StateTable { name, placement, rows });
         }
         Ok(tables)
+    }
+}
+
+/// Deals the state of a node that any number of workers handed out to `workers` of them.
+///
+/// # Errors
+/// When a key column's type cannot be hashed.
+pub(in crate::runtime) fn deal(states: Vec<NodeState>, workers: usize) -> Result<Vec<NodeState>> {
+    let mut cold = Vec::new();
+    let mut tables = Vec::with_capacity(states.len());
+    for state in states {
+        tables.push(state.tables);
+        cold.extend(state.cold);
+    }
+    let mut dealt: Vec<NodeState> = place(tables, workers)?.into_iter().map(NodeState::from).collect();
+    for (worker, state) in dealt.iter_mut().enumerate() {
+        for table in &cold {
+            let keys = match &table.placement {
+                Placement::Key(keys) if workers > 1 => keys.clone(),
+                Placement::First if worker > 0 => continue,
+                _ => Vec::new(),
+            };
+            let share = |part: &Arc<dyn ColdRows>| match keys.is_empty() {
+                true => Arc::clone(part),
+                false => Arc::new(Share { of: Arc::clone(part), keys: keys.clone(), worker, workers }) as _,
+            };
+            state.cold.push(ColdTable { parts: table.parts.iter().map(share).collect(), ..table.clone() });
+        }
+    }
+    Ok(dealt)
+}
+
+/// The rows of one worker.
+#[derive(Debug)]
+struct Share {
+    of: Arc<dyn ColdRows>,
+    keys: Vec<usize>,
+    worker: usize,
+    workers: usize,
+}
+
+impl ColdRows for Share {
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+
+    fn read(&self, each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let mut partitioner = Partitioner::new(self.workers);
+        self.of.read(&mut |rows| {
+            let keys: Vec<ArrayRef> = self.keys.iter().map(|k| Arc::clone(rows.column(*k))).collect();
+            let own = partitioner.rows(&keys, rows.num_rows())?.swap_remove(self.worker);
+            if own.is_empty() { Ok(()) } else { each(take_rows(&rows, &own)?) }
+        })
     }
 }

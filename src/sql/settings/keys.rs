@@ -20,6 +20,9 @@ pub(super) const LOOKUP_OUTPUT_MODE: &str = "table.exec.async-lookup.output-mode
 
 pub(super) const UNBOUNDED_STATE: &str = "millstream.state.unbounded";
 
+pub(super) const MEMORY_LIMIT: &str = "state.memory.limit";
+pub(super) const SCRATCH: &str = "io.tmp.dirs";
+
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
 pub(super) const CHECKPOINT_MIN_PAUSE: &str = "execution.checkpointing.min-pause";
@@ -33,6 +36,8 @@ pub(super) const JOURNAL_MAX_SIZE: &str = "millstream.journal.max-size";
 pub(super) const JOURNAL_ON_ERROR: &str = "millstream.journal.on-error";
 
 const OURS: &[&str] = &[
+    MEMORY_LIMIT,
+    SCRATCH,
     JOURNAL_DIR,
     JOURNAL_MAX_SIZE,
     JOURNAL_ON_ERROR,

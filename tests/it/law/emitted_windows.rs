@@ -147,7 +147,7 @@ impl Case {
     /// What stands after each number of rows, and last at the end of the input, where no result waits.
     fn expected_at_once(&self) -> Vec<Vec<String>> {
         let each = self.rows.iter().map(|_| (HashMap::from([("t".to_string(), 1)]), 1)).collect();
-        let row_by_row = Schedule { steps: each, workers: 1, pace: 1, restores: HashMap::new() };
+        let row_by_row = Schedule { steps: each, workers: 1, pace: 1, restores: HashMap::new(), memory: None };
         std::iter::once(Vec::new()).chain(self.expected(&row_by_row)).collect()
     }
 
