@@ -20,17 +20,17 @@ const TABLES: &str = "CREATE TABLE l (k BIGINT, a STRING) WITH ('connector' = 'd
 /// Each with how many bytes of text each key adds to the answer, beside 1 and the key.
 const QUERIES: [(&str, &str, u64); 3] = [
     // Both sides meet while they are in memory.
-    ("join, in order", "SELECT COUNT(*), SUM(l.k), SUM(CHAR_LENGTH(l.a) + CHAR_LENGTH(r.b)) FROM l JOIN r ON l.k = r.k", 400),
+    ("join, in order", "SELECT COUNT(*), SUM(l.k), SUM(CAST(CHAR_LENGTH(l.a) + CHAR_LENGTH(r.b) AS BIGINT)) FROM l JOIN r ON l.k = r.k", 400),
     // Each row meets one that came at any time before.
     (
         "join, any order",
-        "SELECT COUNT(*), SUM(l.k), SUM(CHAR_LENGTH(l.a) + CHAR_LENGTH(r.b)) FROM l
+        "SELECT COUNT(*), SUM(l.k), SUM(CAST(CHAR_LENGTH(l.a) + CHAR_LENGTH(r.b) AS BIGINT)) FROM l
          JOIN (SELECT MOD(k * 7919, KEYS) AS k, b FROM r) AS r ON l.k = r.k",
         400,
     ),
     (
         "maximum by key, any order",
-        "SELECT COUNT(*), SUM(k), SUM(CHAR_LENGTH(a)) FROM (SELECT k, MAX(a) AS a
+        "SELECT COUNT(*), SUM(k), SUM(CAST(CHAR_LENGTH(a) AS BIGINT)) FROM (SELECT k, MAX(a) AS a
          FROM (SELECT * FROM l UNION ALL SELECT MOD(k * 7919, KEYS) AS k, b FROM r) GROUP BY k)",
         200,
     ),

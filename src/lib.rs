@@ -1,7 +1,7 @@
 //! **Millstream: Flink SQL, embedded.**
 //!
 //! A library that runs continuous queries, written in Flink's SQL dialect, inside your own process.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod change;

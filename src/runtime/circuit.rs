@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use super::bound::Bound;
+use super::bound::{Bound, Count, Held};
 use super::paging::StateMemory;
 use crate::change::StepClock;
 use crate::connector::lookup::LookupMode;
@@ -219,7 +219,11 @@ impl Circuit {
 
     /// The circuit with a limit to the memory that its state takes, and a warning of each node that it does not hold for.
     pub fn within(mut self, memory: Option<StateMemory>) -> Self {
-        let stays = |id: &NodeId| self.node(*id).notes.bound.is_some() && self.keys_apart(*id).is_none();
+        let is_small = |held: &Held| matches!(held.count, Count::AtMost(..)) && held.keys.is_empty();
+        let stays = |id: &NodeId| {
+            let bound = self.node(*id).notes.bound.as_ref();
+            bound.is_some_and(|b| !b.parts.iter().all(is_small)) && self.keys_apart(*id).is_none()
+        };
         let stay: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).filter(stays).collect();
         if memory.is_some() {
             let warning = |id: &NodeId| {

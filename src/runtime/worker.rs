@@ -48,6 +48,8 @@ pub(super) struct Worker {
     joined: Vec<bool>,
     /// How many bytes of state the operators may hold.
     room: Option<usize>,
+    /// About how many bytes have come to operators since they were last asked what they hold.
+    grown: usize,
     metrics: Arc<Metrics>,
 }
 
@@ -116,6 +118,7 @@ impl Worker {
                 keeps_late,
                 joined: joined.clone(),
                 room: memory.map(|memory| memory.of_worker(workers)),
+                grown: usize::MAX / 2,
                 metrics: Arc::clone(metrics),
             })
         };
@@ -234,6 +237,12 @@ impl Worker {
     /// Moves state to disk where the operators hold more than they may, of those that hold the most first.
     fn keep_within_room(&mut self) -> Result<()> {
         let Some(room) = self.room else { return Ok(()) };
+        // Asking may cost as much as there is.
+        self.grown += self.pagers.iter_mut().flatten().map(Pager::take_grown).sum::<usize>();
+        if self.grown < room / 16 {
+            return Ok(());
+        }
+        self.grown = 0;
         let both = self.operators.iter().zip(&self.pagers);
         let held = both.map(|(operator, pager)| {
             let own = operator.as_ref().map_or(0, |o| o.stats().state_bytes as usize);

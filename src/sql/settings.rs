@@ -267,7 +267,7 @@ fn size(value: &str) -> Option<u64> {
 /// The first of a list of folders, as Flink writes it.
 fn folder(value: &str) -> Option<PathBuf> {
     let first = value.split([',', '|', LIST_SEPARATOR]).map(str::trim).find(|dir| !dir.is_empty())?;
-    (!first.contains("://")).then(|| PathBuf::from(first))
+    (!value.contains("://")).then(|| PathBuf::from(first))
 }
 
 fn on_journal_error(value: &str) -> Option<OnJournalError> {

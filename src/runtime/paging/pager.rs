@@ -7,6 +7,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 
 use super::StateMemory;
+use super::allocator::release_free_memory;
 use super::bloom::mix;
 use super::cold::NodeState;
 use super::recent::Recent;
@@ -31,6 +32,8 @@ pub(in crate::runtime) struct Pager {
     recent: Recent,
     /// How many bytes the operator may hold.
     ceiling: usize,
+    /// About how many bytes have come to the operator since it was last asked what it holds.
+    grown: usize,
     /// The processing time of the last step.
     now: Option<i64>,
     /// How often keys were put aside, so that other keys go each time.
@@ -38,6 +41,9 @@ pub(in crate::runtime) struct Pager {
     /// Whether the state has columns that cannot stand on disk.
     stuck: bool,
 }
+
+/// About how much more than itself a row takes in an operator.
+const ROW_OVERHEAD: usize = 64;
 
 impl Pager {
     /// For a node whose operator works key by key; `None` for others.
@@ -51,6 +57,7 @@ impl Pager {
             cold: ColdStore::new(&memory.dir),
             recent: Recent::default(),
             ceiling: memory.of_worker(workers),
+            grown: 0,
             now: None,
             round: 0,
             stuck: false,
@@ -60,6 +67,11 @@ impl Pager {
     /// Says how many bytes the operator may hold from now on.
     pub fn allow(&mut self, bytes: usize) {
         self.ceiling = bytes;
+    }
+
+    /// About how many bytes have come to the operator since this was last asked.
+    pub fn take_grown(&mut self) -> usize {
+        std::mem::take(&mut self.grown)
     }
 
     /// What it takes in memory beside the operator.
@@ -92,6 +104,7 @@ impl Pager {
         out: &mut Vec<ChangeBatch>,
     ) -> Result<()> {
         self.now = Some(time.processing_time);
+        self.grown += inputs.iter().flatten().map(|b| b.bytes() + b.num_rows() * ROW_OVERHEAD).sum::<usize>();
         if let Some(ttl) = self.factory.state_ttl() {
             self.cold.expire(time.processing_time, ttl);
         }
@@ -140,6 +153,7 @@ impl Pager {
                 break;
             }
         }
+        self.grown += bytes * 2;
         if !woken.is_empty() {
             operator.restore(woken.take(&self.codecs)?)?;
         }
@@ -175,6 +189,7 @@ impl Pager {
         let kept = kept.collect::<Result<Vec<_>>>()?;
         self.cold.put(aside, self.now, |hash| choice.keeps(hash))?;
         operator.restore(kept)?;
+        release_free_memory();
         self.recent.clear();
         self.round += 1;
         Ok(())

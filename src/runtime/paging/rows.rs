@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::row::{RowConverter, RowParser, SortField};
+use arrow::row::{RowConverter, RowParser, Rows, SortField};
 
 use crate::state::{Placement, StateTable};
 use crate::{Error, Result};
@@ -42,7 +42,7 @@ impl TableCodec {
     ///
     /// # Errors
     /// When the rows are of another type.
-    pub fn encode(&self, rows: &RecordBatch) -> Result<arrow::row::Rows> {
+    pub fn encode(&self, rows: &RecordBatch) -> Result<Rows> {
         let fields = rows.schema_ref().fields();
         let same = fields.iter().zip(self.schema.fields()).all(|(a, b)| a.data_type() == b.data_type());
         if !same || fields.len() != self.schema.fields().len() {

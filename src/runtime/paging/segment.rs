@@ -11,7 +11,9 @@ use super::bloom::Bloom;
 use crate::{Error, Result};
 
 /// A block is closed when it has so many bytes.
-const BLOCK_BYTES: usize = 8 << 10;
+const BLOCK_BYTES: usize = 4 << 10;
+/// Who reads all blocks reads about so many bytes at a time.
+const READ_AHEAD: usize = 256 << 10;
 const ENTRY_HEAD: usize = 16;
 
 /// A file of entries, which goes with the last that holds it.
@@ -107,9 +109,11 @@ impl Segment {
     /// # Errors
     /// When the file cannot be read, or with what `each` fails.
     pub fn scan(&self, each: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
-        let mut buffer = BlockBuffer::default();
-        for block in 0..self.blocks.len() {
-            self.read(block, &mut buffer)?.try_for_each(|entry| each(entry?))?;
+        let mut cursor = Cursor::new(self);
+        while let Some(entry) = cursor.entry()? {
+            let payload = entry.payload.len();
+            each(entry)?;
+            cursor.pass(payload);
         }
         Ok(())
     }
@@ -119,16 +123,17 @@ impl Segment {
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     segment: &'a Segment,
-    buffer: BlockBuffer,
+    /// Some blocks, and the number of the first behind them.
+    bytes: Vec<u8>,
     block: usize,
-    /// Where in the block the next entry begins, and its number.
+    /// Where in `bytes` the next entry begins, and its number.
     at: usize,
     number: u32,
 }
 
 impl<'a> Cursor<'a> {
     pub fn new(segment: &'a Segment) -> Self {
-        Self { segment, buffer: BlockBuffer::default(), block: 0, at: 0, number: 0 }
+        Self { segment, bytes: Vec::new(), block: 0, at: 0, number: 0 }
     }
 
     /// The entry that it stands at; `None` behind the last.
@@ -136,16 +141,26 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// When the file cannot be read.
     pub fn entry(&mut self) -> Result<Option<Entry<'_>>> {
-        let Some(block) = self.segment.blocks.get(self.block) else { return Ok(None) };
-        if self.at >= block.len as usize {
-            (self.block, self.at) = (self.block + 1, 0);
+        if self.at >= self.bytes.len() && self.block < self.segment.blocks.len() {
+            self.read_on()?;
         }
-        if self.block >= self.segment.blocks.len() {
-            return Ok(None);
-        }
-        self.segment.read(self.block, &mut self.buffer)?;
-        let rest = self.buffer.bytes.get(self.at..).unwrap_or_default();
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
         Entries { rest, number: self.number }.next().transpose()
+    }
+
+    fn read_on(&mut self) -> Result<()> {
+        let from = self.segment.blocks[self.block].at;
+        let mut len = 0;
+        while let Some(block) = self.segment.blocks.get(self.block) {
+            if len > 0 && len + block.len as usize > READ_AHEAD {
+                break;
+            }
+            len += block.len as usize;
+            self.block += 1;
+        }
+        self.bytes.resize(len, 0);
+        self.at = 0;
+        read_at(&self.segment.file, &mut self.bytes, from).map_err(|e| Error::io("reading state on disk", e))
     }
 
     /// Goes on behind an entry that it stood at.

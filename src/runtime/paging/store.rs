@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
+use arrow::row::Rows;
 use hashbrown::HashTable;
 
 use super::bloom::mix;
@@ -15,7 +16,7 @@ use crate::state::StateTable;
 use crate::{Error, Result};
 
 /// When there are so many segments of one size they become one of the next.
-const MERGED: usize = 4;
+const MERGED: usize = 8;
 /// How many rows are decoded at a time.
 const BATCH_ROWS: usize = 4096;
 
@@ -268,16 +269,17 @@ impl Woken {
 /// Rows on their way to disk.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    bytes: Vec<u8>,
-    index: Vec<Row>,
+    pieces: Vec<Rows>,
+    index: Vec<Place>,
 }
 
+/// Where a row stands.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct Place {
     hash: u64,
     table: u32,
-    len: u32,
-    at: usize,
+    piece: u32,
+    row: u32,
 }
 
 impl Aside {
@@ -286,26 +288,23 @@ impl Aside {
     /// # Errors
     /// When the rows are not the table's.
     pub fn add(&mut self, table: usize, codec: &TableCodec, rows: &RecordBatch, hashes: &[u64]) -> Result<()> {
-        let encoded = codec.encode(rows)?;
-        for (row, hash) in encoded.iter().zip(hashes) {
-            let data = row.data();
-            let len = u32::try_from(data.len()).map_err(|_| Error::Execution("a row of more than 4 GB".into()))?;
-            self.index.push(Row { hash: *hash, table: table as u32, len, at: self.bytes.len() });
-            self.bytes.extend_from_slice(data);
-        }
+        let (table, piece) = (table as u32, self.pieces.len() as u32);
+        self.pieces.push(codec.encode(rows)?);
+        self.index.extend((0..).zip(hashes).map(|(row, hash)| Place { hash: *hash, table, piece, row }));
         Ok(())
     }
 
     fn write(mut self, dir: &Path) -> Result<Segment> {
         // By key, and within a key as they came.
-        self.index.sort_unstable_by_key(|row| (row.hash, row.at));
+        self.index.sort_unstable_by_key(|at| (at.hash, at.piece, at.row));
         let keys = self.index.chunk_by(|a, b| a.hash == b.hash).count();
         let mut writer = SegmentWriter::create(dir, keys)?;
         let mut payload = Vec::new();
         for rows in self.index.chunk_by(|a, b| a.hash == b.hash) {
             payload.clear();
-            for row in rows {
-                write_row(&mut payload, row.table as usize, &self.bytes[row.at..row.at + row.len as usize]);
+            for at in rows {
+                let row = self.pieces[at.piece as usize].row(at.row as usize);
+                write_row(&mut payload, at.table as usize, row.data());
             }
             writer.push(rows[0].hash, rows.len() as u32, &payload)?;
         }
