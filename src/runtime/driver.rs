@@ -265,8 +265,11 @@ impl Driver {
             for (resume, (positions, ended)) in resumes.iter_mut().zip(restored.positions.iter().zip(&restored.ended)) {
                 *resume = Resume { seek: positions.seek(), skip: positions.skip(), ended: *ended };
             }
-            for (state, ended) in states.iter_mut().zip(&restored.ended) {
+            for (source, (state, ended)) in states.iter_mut().zip(&restored.ended).enumerate() {
                 *state = if *ended { SourceState::Ended } else { SourceState::Active };
+                if *ended {
+                    self.executor.metrics().ended(source);
+                }
             }
             self.coordinator.positions = restored.positions;
             recoveries = restored.recoveries;

@@ -298,10 +298,12 @@ impl Job {
         self.control.request(Request { to, reply });
         self.driver.unpark();
         let ended = || Error::Execution("the job ended before the checkpoint was taken".into());
-        if self.end().is_some() {
-            return Err(ended());
+        // The request may stand where nobody looks any more.
+        tokio::select! {
+            biased;
+            durable = durable => durable.map_err(|_| ended())?,
+            _ = self.wait() => Err(ended()),
         }
-        durable.await.map_err(|_| ended())?
     }
 
     /// Ends it at once: what is under way is lost, and transactional output that was not committed never shows.

@@ -1,13 +1,13 @@
 //! The driver's side: when a checkpoint is taken, and what becomes of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::identity::{loose_ids, node_ids, sink_ids, source_ids};
+use super::identity::Identities;
 use super::manifest::{FORMAT, LIBRARY, Manifest, OperatorEntry, SinkEntry, SourceEntry, SplitEntry};
 use super::options::CheckpointOptions;
 use super::read::{Checkpoint, load_newest};
@@ -128,6 +128,8 @@ struct Outcome {
     writer: Option<Writer>,
     prepared: BySink,
     result: Result<Written>,
+    /// What became of the copies at other addresses, in the order of the requests for them.
+    copies: Vec<Result<()>>,
 }
 
 /// By sink, what was prepared, with the number of the checkpoint.
@@ -145,9 +147,8 @@ pub(in crate::runtime) struct ToCommit {
 pub(in crate::runtime) struct Coordinator {
     options: CheckpointOptions,
     circuit: Arc<Circuit>,
-    ids: Vec<String>,
-    /// The sinks' names.
-    sinks: Vec<String>,
+    /// Made when they are first needed: it takes longer than a checkpoint may hold the steps up.
+    ids: OnceLock<Identities>,
     runtime: Tasks,
     driver: Thread,
     store: Option<CheckpointStore>,
@@ -174,8 +175,7 @@ impl Coordinator {
         let positions = vec![Positions::default(); circuit.sources.len()];
         let uncommitted = vec![Vec::new(); circuit.sinks.len()];
         Self {
-            ids: node_ids(&circuit),
-            sinks: sink_ids(&circuit),
+            ids: OnceLock::new(),
             options,
             circuit,
             runtime,
@@ -203,6 +203,9 @@ impl Coordinator {
         self.driver = std::thread::current();
         (self.began, self.ended) = (now, now);
         let own = self.options.dir.as_ref().map(|dir| self.options.open(dir)).transpose()?;
+        if own.is_some() {
+            self.ids();
+        }
         let runtime = self.runtime.clone();
         runtime.block_on(async {
             let mut found = None;
@@ -218,6 +221,10 @@ impl Coordinator {
             self.store = own;
             Ok(found)
         })
+    }
+
+    fn ids(&self) -> &Identities {
+        self.ids.get_or_init(|| Identities::of(&self.circuit))
     }
 
     /// Runs something beside the job.
@@ -237,7 +244,7 @@ impl Coordinator {
 
     /// Names a sink in all runs of the job.
     pub fn sink_name(&self, sink: usize) -> String {
-        format!("{}-{}", self.options.folder(), short(&self.sinks[sink]))
+        format!("{}-{}", self.options.folder(), short(&self.ids().sinks[sink]))
     }
 
     /// The number that the next checkpoint will have.
@@ -252,7 +259,14 @@ impl Coordinator {
 
     /// Takes note of requests.
     pub fn request(&mut self, requests: Vec<Request>) {
-        self.requests.extend(requests);
+        for request in requests {
+            if request.to.is_none() && self.store.is_none() {
+                let message = "a job without 'execution.checkpointing.dir' takes no checkpoints, but for savepoints to an address";
+                let _ = request.reply.send(Err(Error::Option(message.into())));
+            } else {
+                self.requests.push(request);
+            }
+        }
     }
 
     /// Why a checkpoint is due now, if one is.
@@ -290,7 +304,7 @@ impl Coordinator {
         let (sender, outcome) = oneshot::channel();
         let task = Task {
             id,
-            frozen,
+            frozen: Some(frozen),
             writer: self.writer.take(),
             earlier: std::mem::replace(&mut self.uncommitted, vec![Vec::new(); self.circuit.sinks.len()]),
             targets,
@@ -307,7 +321,7 @@ impl Coordinator {
     }
 
     fn freeze(&self, id: u64, reason: Reason, snapshot: Snapshot, states: &[SourceState], now: i64) -> Frozen {
-        let mut frozen = freeze(&self.circuit, &self.ids, snapshot);
+        let mut frozen = freeze(&self.circuit, self.ids(), snapshot);
         let manifest = &mut frozen.manifest;
         manifest.job.clone_from(&self.options.job);
         manifest.script.clone_from(&self.options.script);
@@ -347,20 +361,25 @@ impl Coordinator {
 
     fn finish(&mut self, outcome: Outcome, now: i64) -> Result<Option<ToCommit>> {
         let Some(UnderWay { id, requests, positions, .. }) = self.under_way.take() else { return Ok(None) };
-        let Outcome { writer, prepared, result } = outcome;
+        let Outcome { writer, prepared, result, copies } = outcome;
+        let mut copies = copies.into_iter();
         self.writer = writer;
         self.ended = now;
         match result {
             Ok(written) => {
                 self.failures = 0;
-                for request in requests {
-                    let address = match (&request.to, &self.store) {
-                        (Some(to), _) => format!("{}/{}", to.trim_end_matches('/'), self.options.folder()),
-                        (None, Some(store)) => store.address(),
-                        (None, None) => String::new(),
+                for Request { to, reply } in requests {
+                    // A copy that could not be written is its request's failure, and not the job's.
+                    let (address, written) = match (to, &self.store) {
+                        (Some(to), _) => {
+                            let address = format!("{}/{}", to.trim_end_matches('/'), self.options.folder());
+                            let untold = || Err(Error::internal("a savepoint of which nothing is known"));
+                            (address, copies.next().unwrap_or_else(untold))
+                        }
+                        (None, store) => (store.as_ref().map(CheckpointStore::address).unwrap_or_default(), Ok(())),
                     };
                     let address = format!("{address}/{}", CheckpointStore::folder(id));
-                    let _ = request.reply.send(Ok(Durable { id, address }));
+                    let _ = reply.send(written.map(|()| Durable { id, address }));
                 }
                 for (listener, positions) in self.listeners.iter().zip(positions) {
                     listener.iter().for_each(|l| l.on_durable(&positions));
@@ -388,9 +407,8 @@ impl Coordinator {
 }
 
 /// The state of a circuit, ready to be written; nothing is known of positions, and nothing was prepared.
-fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
+fn freeze(circuit: &Circuit, ids: &Identities, snapshot: Snapshot) -> Frozen {
     let Snapshot { workers, sources, nodes, lookups } = snapshot;
-    let loose = loose_ids(circuit);
     let mut tables = vec![NodeState::default(); circuit.nodes.len()];
     let worker_count = workers.len();
     for worker in workers {
@@ -400,8 +418,8 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
         }
     }
     let operators = circuit.nodes.iter().enumerate().map(|(number, node)| OperatorEntry {
-        id: ids[number].clone(),
-        loose: loose[number].clone(),
+        id: ids.nodes[number].clone(),
+        loose: ids.loose[number].clone(),
         name: circuit.name(NodeId(number)),
         detail: node.notes.detail.clone(),
         watermark: nodes[number].0,
@@ -417,16 +435,16 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
         _ => None,
     });
     let in_flight = in_flight.collect();
-    let source = |(number, (source, id)): (usize, (&SourceSpec, String))| SourceEntry {
-        id,
+    let source = |(number, (source, id)): (usize, (&SourceSpec, &String))| SourceEntry {
+        id: id.clone(),
         table: source.table.name.clone(),
         ended: false,
         replayable: true,
         watermarks: sources.get(number).into_iter().flatten().map(|w| w.0).collect(),
         splits: Vec::new(),
     };
-    let sink = |(sink, id): (&SinkSpec, String)| SinkEntry {
-        id,
+    let sink = |(sink, id): (&SinkSpec, &String)| SinkEntry {
+        id: id.clone(),
         table: match sink {
             SinkSpec::Table { table, .. } => table.name.clone(),
             SinkSpec::Result => "result".into(),
@@ -443,8 +461,8 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
         taken_at: 0,
         script: String::new(),
         workers: worker_count,
-        sources: circuit.sources.iter().zip(source_ids(circuit)).enumerate().map(source).collect(),
-        sinks: circuit.sinks.iter().zip(sink_ids(circuit)).map(sink).collect(),
+        sources: circuit.sources.iter().zip(&ids.sources).enumerate().map(source).collect(),
+        sinks: circuit.sinks.iter().zip(&ids.sinks).map(sink).collect(),
         operators: operators.collect(),
         files: Vec::new(),
     };
@@ -457,7 +475,7 @@ fn freeze(circuit: &Circuit, ids: &[String], snapshot: Snapshot) -> Frozen {
 /// # Errors
 /// When the store refuses, or a checkpoint of the number is there.
 pub async fn save(circuit: &Circuit, snapshot: Snapshot, store: &CheckpointStore, id: u64) -> Result<()> {
-    let mut frozen = freeze(circuit, &node_ids(circuit), snapshot);
+    let mut frozen = freeze(circuit, &Identities::of(circuit), snapshot);
     frozen.manifest.id = id;
     Writer::new(store.clone()).write(frozen, vec![Vec::new(); circuit.sinks.len()]).await.map(|_| ())
 }
@@ -476,7 +494,7 @@ pub(in crate::runtime) fn has_ended(checkpoint: &Checkpoint) -> bool {
 /// The writing of one checkpoint.
 struct Task {
     id: u64,
-    frozen: Frozen,
+    frozen: Option<Frozen>,
     writer: Option<Writer>,
     earlier: BySink,
     targets: Vec<String>,
@@ -493,35 +511,45 @@ impl Task {
         let mut writer = self.writer.take();
         let mut all = std::mem::take(&mut self.earlier);
         let gathered = tokio::time::timeout_at(deadline, gather(self.id, prepared, &mut all));
-        let result = match gathered.await {
+        // Not held longer than it takes: what copies are to be made of.
+        let copied = if self.targets.is_empty() { None } else { self.frozen.clone() };
+        let mut result = match gathered.await {
             Ok(Ok(())) => {
-                tokio::time::timeout_at(deadline, self.write(&mut writer, all.clone())).await.unwrap_or_else(late)
+                let written = self.write(&mut writer, all.clone());
+                tokio::time::timeout_at(deadline, written).await.unwrap_or_else(late)
             }
             Ok(Err(e)) => Err(e),
             Err(elapsed) => late(elapsed),
         };
-        Outcome { writer, prepared: all, result }
+        let mut copies = Vec::new();
+        if let (Ok(written), Some(frozen)) = (&mut result, copied) {
+            for target in &self.targets {
+                let copy = tokio::time::timeout(timeout, self.copy(target, frozen.clone()));
+                let copy = copy.await.unwrap_or_else(late);
+                if let (Ok(copy), None) = (&copy, &writer) {
+                    *written = *copy;
+                }
+                copies.push(copy.map(drop));
+            }
+        }
+        Outcome { writer, prepared: all, result, copies }
     }
 
-    async fn write(self, writer: &mut Option<Writer>, prepared: BySink) -> Result<Written> {
-        let mut written = Written::default();
-        // Not held longer than it takes: the writer keeps the chunks that somebody else holds, too.
-        let copy = (!self.targets.is_empty()).then(|| self.frozen.clone());
-        if let Some(writer) = writer {
-            written = writer.write(self.frozen, prepared).await?;
-            if let Err(e) = writer.store().prune(self.id, self.options.retained).await {
-                log::warn!("old checkpoints could not be removed: {e}");
-            }
-        }
-        // A copy holds nothing to commit: that is this job's to do, and its own checkpoint is durable by now.
-        for (target, frozen) in self.targets.iter().zip(copy.into_iter().cycle()) {
-            let nothing = vec![Vec::new(); frozen.manifest.sinks.len()];
-            let copy = Writer::new(self.options.open(target)?).write(frozen, nothing).await?;
-            if writer.is_none() {
-                written = copy;
-            }
+    /// Writes the job's own checkpoint, where it has a folder.
+    async fn write(&mut self, writer: &mut Option<Writer>, prepared: BySink) -> Result<Written> {
+        let (Some(writer), Some(frozen)) = (writer, self.frozen.take()) else { return Ok(Written::default()) };
+        let written = writer.write(frozen, prepared).await?;
+        if let Err(e) = writer.store().prune(self.id, self.options.retained).await {
+            log::warn!("old checkpoints could not be removed: {e}");
         }
         Ok(written)
+    }
+
+    /// Writes the same whole to another address. A copy holds nothing to commit: that is this job's to do, and its own checkpoint is
+    /// durable by now.
+    async fn copy(&self, target: &str, frozen: Frozen) -> Result<Written> {
+        let nothing = vec![Vec::new(); frozen.manifest.sinks.len()];
+        Writer::new(self.options.open(target)?).write(frozen, nothing).await
     }
 }
 

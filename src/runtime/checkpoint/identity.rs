@@ -5,6 +5,26 @@ use std::fmt::Write;
 use crate::runtime::circuit::{Circuit, NodeId, NodeKind, SinkSpec, SourceSpec};
 use crate::table::TableDescriptor;
 
+/// The names of a circuit's parts.
+#[derive(Debug)]
+pub(super) struct Identities {
+    pub nodes: Vec<String>,
+    pub loose: Vec<String>,
+    pub sources: Vec<String>,
+    pub sinks: Vec<String>,
+}
+
+impl Identities {
+    pub fn of(circuit: &Circuit) -> Self {
+        Self {
+            nodes: node_ids(circuit),
+            loose: loose_ids(circuit),
+            sources: source_ids(circuit),
+            sinks: sink_ids(circuit),
+        }
+    }
+}
+
 /// For each node a name that follows from all that it was made with and from what it reads: nodes of two circuits that have the
 /// same one may take over each other's state. Nodes of one circuit that compute the same are counted.
 ///

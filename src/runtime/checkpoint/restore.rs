@@ -7,7 +7,7 @@ use super::manifest::{LIBRARY, OperatorEntry};
 use super::read::Checkpoint;
 use crate::change::Watermark;
 use crate::connector::{Prepared, SinkRecovery};
-use crate::runtime::circuit::{Circuit, NodeId};
+use crate::runtime::circuit::{Circuit, NodeId, NodeKind};
 use crate::runtime::executor::Snapshot;
 use crate::runtime::lookup::InFlightState;
 use crate::runtime::paging::NodeState;
@@ -63,7 +63,7 @@ impl Restored {
         let mut taken = HashSet::new();
         let mut tables = Vec::with_capacity(ids.len());
         let mut nodes = Vec::with_capacity(ids.len());
-        let mut in_flight: HashMap<usize, InFlightState> = HashMap::new();
+        let mut lookups = vec![InFlightState::default(); circuit.lookups.len()];
         for (number, id) in ids.iter().enumerate() {
             let node = circuit.node(NodeId(number));
             let described = || format!("{} ({})", circuit.name(NodeId(number)), node.notes.detail);
@@ -82,13 +82,13 @@ impl Restored {
             }
             tables.push(checkpoint.state(&entry.tables)?);
             nodes.push(Watermark(entry.watermark));
-            if let Some(out) = &entry.in_flight {
+            if let (Some(out), NodeKind::Lookup(lookup)) = (&entry.in_flight, &node.kind) {
                 let rows = out.rows.as_ref().map(|rows| checkpoint.changes(rows)).transpose()?.unwrap_or_default();
                 if rows.len() != out.behind.len() {
                     return Err(checkpoint.wrong("what a look-up had out is not complete".into()));
                 }
                 let out_rows = rows.into_iter().zip(out.behind.iter().map(|b| Watermark(*b)));
-                in_flight.insert(number, InFlightState::of(out_rows, Watermark(out.latest)));
+                lookups[*lookup] = InFlightState::of(out_rows, Watermark(out.latest));
             }
         }
         for entry in manifest.operators.iter().filter(|o| !taken.contains(id_of(o).as_str())) {
@@ -97,14 +97,6 @@ impl Restored {
                 report.push(format!("is dropped, with {rows} rows: {} ({})", entry.name, entry.detail));
             }
         }
-        let lookups = circuit.lookups.iter().enumerate().map(|(lookup, _)| {
-            let at = circuit
-                .nodes
-                .iter()
-                .position(|n| matches!(n.kind, crate::runtime::circuit::NodeKind::Lookup(i) if i == lookup));
-            at.and_then(|node| in_flight.remove(&node)).unwrap_or_default()
-        });
-        let lookups = lookups.collect();
         let mut restored = Self {
             snapshot: Snapshot { workers: vec![tables], sources: Vec::new(), nodes, lookups },
             positions: Vec::new(),

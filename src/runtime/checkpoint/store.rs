@@ -136,8 +136,12 @@ impl CheckpointStore {
 
     /// The paths below the job's folder, and their lengths.
     async fn objects(&self) -> Result<BTreeMap<String, u64>> {
+        self.objects_in(&self.root).await
+    }
+
+    async fn objects_in(&self, folder: &Path) -> Result<BTreeMap<String, u64>> {
         let listed: Vec<_> =
-            self.store.list(Some(&self.root)).try_collect().await.map_err(|e| self.failed("listing", e))?;
+            self.store.list(Some(folder)).try_collect().await.map_err(|e| self.failed("listing", e))?;
         let below = |object: object_store::ObjectMeta| {
             let mut parts = object.location.prefix_match(&self.root)?.map(|p| p.as_ref().to_string());
             let first = parts.next()?;
@@ -151,7 +155,7 @@ impl CheckpointStore {
     /// # Errors
     /// When the store does not answer.
     pub(super) async fn orders(&self) -> Result<Vec<String>> {
-        let objects = self.objects().await?;
+        let objects = self.objects_in(&self.root.clone().join(ORDERS.trim_end_matches('/'))).await?;
         let name = |path: &String| Some(path.strip_prefix(ORDERS)?.strip_suffix(ORDER)?.to_string());
         Ok(objects.keys().filter_map(name).collect())
     }

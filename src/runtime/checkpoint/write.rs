@@ -1,9 +1,9 @@
 //! Writing a checkpoint, beside the steps that follow it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use arrow::array::{Array, ArrayData, RecordBatch};
+use arrow::array::{Array, RecordBatch};
 
 use super::chunks::encode;
 use super::cold::{Encoded, encode_part};
@@ -53,8 +53,7 @@ pub(in crate::runtime) struct Written {
 #[derive(Debug)]
 pub(super) struct Writer {
     store: CheckpointStore,
-    /// Chunks that the last checkpoint had and whose memory the state still held: as long as a chunk is kept here, no other can
-    /// stand at its address.
+    /// Chunks that the last checkpoint had and that the state still held.
     known: HashMap<Identity, Known>,
     /// Where the rows are that the last checkpoint had and that were not in memory, by their identity.
     known_cold: HashMap<u64, ColdPlaces>,
@@ -67,13 +66,13 @@ struct ColdPlaces {
     groups: Vec<(FileEntry, usize, usize)>,
 }
 
-/// Where the buffers of a chunk's columns are: equal for two chunks only if they are the same memory.
+/// Where a chunk's columns are: equal for two chunks only if they have the same columns.
 type Identity = Vec<usize>;
 
 #[derive(Debug, Clone)]
 struct Known {
-    /// Keeps the memory from being another's.
-    _chunk: RecordBatch,
+    /// The columns; they may go, but their addresses become no other's as long as these are here.
+    _columns: Vec<Weak<dyn Array>>,
     place: Place,
 }
 
@@ -274,7 +273,8 @@ impl Writer {
         let file_rows = chunks.iter().map(RecordBatch::num_rows).sum();
         for (group, (chunk, identity)) in chunks.into_iter().zip(identities).enumerate() {
             if let Some(identity) = identity {
-                next.insert(identity, Known { _chunk: chunk, place: Place { file: file.clone(), group, file_rows } });
+                let columns = chunk.columns().iter().map(Arc::downgrade).collect();
+                next.insert(identity, Known { _columns: columns, place: Place { file: file.clone(), group, file_rows } });
             }
         }
         Ok(book.number(&file))
@@ -315,15 +315,7 @@ fn label(name: &str) -> String {
 }
 
 fn identity(chunk: &RecordBatch) -> Identity {
-    fn add(data: &ArrayData, identity: &mut Identity) {
-        identity.extend([data.offset(), data.len()]);
-        identity.extend(data.buffers().iter().flat_map(|b| [b.as_ptr() as usize, b.len()]));
-        identity.extend(data.nulls().iter().flat_map(|n| [n.buffer().as_ptr() as usize, n.offset()]));
-        data.child_data().iter().for_each(|child| add(child, identity));
-    }
-    let mut identity = vec![chunk.num_rows()];
-    chunk.columns().iter().for_each(|column| add(&column.to_data(), &mut identity));
-    identity
+    chunk.columns().iter().map(|column| Arc::as_ptr(column).cast::<()>() as usize).collect()
 }
 
 /// Whether the state holds a chunk's columns, too: what was copied for this checkpoint will not come again.

@@ -40,6 +40,6 @@ impl StateMemory {
 
     /// How many bytes one worker's operators may hold: the rest is for what is under way.
     pub(in crate::runtime) fn of_worker(&self, workers: usize) -> usize {
-        self.limit / 2 / workers.max(1)
+        self.limit / 8 * 3 / workers.max(1)
     }
 }
