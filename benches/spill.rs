@@ -20,7 +20,11 @@ const TABLES: &str = "CREATE TABLE l (k BIGINT, a STRING) WITH ('connector' = 'd
 /// Each with how many bytes of text each key adds to the answer, beside 1 and the key.
 const QUERIES: [(&str, &str, u64); 3] = [
     // Both sides meet while they are in memory.
-    ("join, in order", "SELECT COUNT(*), SUM(l.k), SUM(CAST(CHAR_LENGTH(l.a) + CHAR_LENGTH(r.b) AS BIGINT)) FROM l JOIN r ON l.k = r.k", 400),
+    (
+        "join, in order",
+        "SELECT COUNT(*), SUM(l.k), SUM(CAST(CHAR_LENGTH(l.a) + CHAR_LENGTH(r.b) AS BIGINT)) FROM l JOIN r ON l.k = r.k",
+        400,
+    ),
     // Each row meets one that came at any time before.
     (
         "join, any order",
@@ -47,7 +51,8 @@ fn main() {
     for (number, (name, _, _)) in QUERIES.iter().enumerate() {
         for limit in ["none", &limit] {
             let own = std::env::current_exe().expect("this program");
-            let done = std::process::Command::new(own).args([&number.to_string(), &keys, limit]).output().expect("a run");
+            let done =
+                std::process::Command::new(own).args([&number.to_string(), &keys, limit]).output().expect("a run");
             assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
             print!("{name:<28} {limit:>8} {}", String::from_utf8_lossy(&done.stdout));
         }

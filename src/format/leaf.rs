@@ -239,8 +239,7 @@ impl Leaf for Decimals {
     fn append(&mut self, text: &str, _: Token) -> Result<(), String> {
         let (digits, exponent) = decimal_digits(text.trim())
             .ok_or_else(|| mismatch(text, &DataType::Decimal128(self.precision, self.scale)))?;
-        let limit = 10i128.checked_pow(u32::from(self.precision)).unwrap_or(i128::MAX);
-        let value = digits.and_then(|d| rescale(d, exponent + i64::from(self.scale))).filter(|v| v.abs() < limit);
+        let value = digits.and_then(|d| fitted(d, exponent + i64::from(self.scale), self.precision));
         self.values.append_option(value);
         Ok(())
     }
@@ -272,6 +271,12 @@ fn decimal_digits(text: &str) -> Option<(Option<i128>, i64)> {
     let kept = fraction.len().min(38) as i64;
     let sign = if mantissa.starts_with('-') { -1 } else { 1 };
     Some((value.map(|v| v * sign), i64::from(exponent) - kept))
+}
+
+/// A decimal's digits times a power of ten, rounded half up; `None` for what has more digits than the precision.
+pub(super) fn fitted(digits: i128, power: i64, precision: u8) -> Option<i128> {
+    let limit = 10u128.checked_pow(u32::from(precision)).unwrap_or(u128::MAX);
+    rescale(digits, power).filter(|v| v.unsigned_abs() < limit)
 }
 
 fn rescale(digits: i128, power: i64) -> Option<i128> {

@@ -12,6 +12,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
+use super::leaf::fitted;
 use crate::{Error, Result};
 
 mod nested;
@@ -253,9 +254,8 @@ impl Leaf for Decimals {
         let Value::Decimal(digits, scale) = value else {
             return Err(value.mismatch(&DataType::Decimal128(self.precision, self.scale)));
         };
-        let limit = 10i128.checked_pow(u32::from(self.precision)).unwrap_or(i128::MAX);
-        let rescaled = rescale_decimal(digits, i32::from(self.scale) - i32::from(scale));
-        self.values.append_option(rescaled.filter(|v| v.unsigned_abs() < limit.unsigned_abs()));
+        let power = i64::from(self.scale) - i64::from(scale);
+        self.values.append_option(fitted(digits, power, self.precision));
         Ok(())
     }
 
@@ -266,16 +266,6 @@ impl Leaf for Decimals {
     fn finish(&mut self) -> Result<ArrayRef> {
         Ok(Arc::new(self.values.finish()))
     }
-}
-
-fn rescale_decimal(digits: i128, power: i32) -> Option<i128> {
-    let factor = 10i128.checked_pow(power.unsigned_abs());
-    if power >= 0 {
-        return if digits == 0 { Some(0) } else { digits.checked_mul(factor?) };
-    }
-    let Some(divisor) = factor else { return Some(0) };
-    let (quotient, remainder) = (digits / divisor, digits % divisor);
-    Some(if remainder.abs() >= divisor - remainder.abs() { quotient + digits.signum() } else { quotient })
 }
 
 struct Nulls(usize);

@@ -31,5 +31,5 @@ pub use driver::{JobEnd, Turn};
 pub use executor::{Executor, Snapshot, SourceState, StepInput, StepOutput, StepPartitions};
 pub use job::{Job, JobOptions, ManualJob, Results, start};
 pub use lookup::{LookupInput, Probes};
-pub use paging::StateMemory;
 pub use metrics::{CheckpointMetrics, Metrics, MetricsSnapshot, OperatorMetrics, SourceMetrics};
+pub use paging::StateMemory;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use arrow::array::timezone::Tz;
 
 use crate::plan::{EmitOptions, UnboundedState};
-use crate::runtime::{CheckpointOptions, StateMemory};
 use crate::runtime::circuit::LookupPolicy;
 use crate::runtime::journal::{JournalOptions, OnJournalError};
+use crate::runtime::{CheckpointOptions, StateMemory};
 use crate::table::options::{nearest, parse_duration, parse_memory};
 
 mod keys;

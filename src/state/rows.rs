@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, concat_batches, filter_record_batch, interleave, take};
 use arrow::datatypes::SchemaRef;

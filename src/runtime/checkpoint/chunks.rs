@@ -113,7 +113,12 @@ impl ChunkFile {
         guarded(|| self.read(group, rows, names))
     }
 
-    fn reader(&self, place: impl ChunkReader + 'static, group: usize, rows: usize) -> Result<ParquetRecordBatchReader, String> {
+    fn reader(
+        &self,
+        place: impl ChunkReader + 'static,
+        group: usize,
+        rows: usize,
+    ) -> Result<ParquetRecordBatchReader, String> {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(place, self.metadata.clone());
         let reader = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS.min(rows.max(1))).build();
         reader.map_err(|e| e.to_string())

@@ -61,7 +61,13 @@ impl CheckpointStore {
             let folder = folder.canonicalize().map_err(|e| Error::io(format!("opening '{}'", folder.display()), e))?;
             let store = LocalFileSystem::new_with_prefix(&folder).map_err(|e| wrong(e.to_string()))?;
             let root = Path::from(job);
-            return Ok(Self { store: Arc::new(store), root, local: Some(folder), address: address.into(), scratch: None });
+            return Ok(Self {
+                store: Arc::new(store),
+                root,
+                local: Some(folder),
+                address: address.into(),
+                scratch: None,
+            });
         }
         let url = url::Url::parse(address).map_err(|e| wrong(e.to_string()))?;
         let (store, path) =

@@ -274,7 +274,10 @@ impl Writer {
         for (group, (chunk, identity)) in chunks.into_iter().zip(identities).enumerate() {
             if let Some(identity) = identity {
                 let columns = chunk.columns().iter().map(Arc::downgrade).collect();
-                next.insert(identity, Known { _columns: columns, place: Place { file: file.clone(), group, file_rows } });
+                next.insert(
+                    identity,
+                    Known { _columns: columns, place: Place { file: file.clone(), group, file_rows } },
+                );
             }
         }
         Ok(book.number(&file))
@@ -325,7 +328,10 @@ fn is_shared(chunk: &RecordBatch) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use arrow::array::{ArrayRef, Int64Array};
+    use arrow::datatypes::DataType;
     use object_store::memory::InMemory;
 
     use super::*;
@@ -395,5 +401,98 @@ mod tests {
         let checkpoint = load_newest(&store).await.unwrap().unwrap();
         assert!(checkpoint.manifest.files.iter().all(|file| !file.path.contains("chk-00000001")));
         assert_eq!(checkpoint.table(&checkpoint.manifest.operators[0].tables[0]).unwrap().rows, state);
+    }
+
+    /// Rows that are not in memory, and how often they were read.
+    #[derive(Debug)]
+    struct Elsewhere {
+        identity: Option<u64>,
+        chunks: Vec<RecordBatch>,
+        read: AtomicUsize,
+    }
+
+    impl ColdRows for Elsewhere {
+        fn identity(&self) -> Option<u64> {
+            self.identity
+        }
+
+        fn read(&self, each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+            self.read.fetch_add(1, Relaxed);
+            self.chunks.iter().cloned().try_for_each(each)
+        }
+    }
+
+    fn elsewhere(identity: u64, chunks: Vec<RecordBatch>) -> Arc<Elsewhere> {
+        Arc::new(Elsewhere { identity: Some(identity), chunks, read: AtomicUsize::new(0) })
+    }
+
+    #[tokio::test]
+    async fn rows_on_disk_are_read_once_for_all_checkpoints() {
+        let store = CheckpointStore::new(Arc::new(InMemory::new()), "job".into(), "memory");
+        let mut writer = Writer::new(store.clone());
+        let parts = [elsewhere(1, vec![rows(0), rows(1000)]), elsewhere(2, vec![rows(2000)])];
+        let frozen = |id: u64, parts: &[Arc<Elsewhere>]| {
+            let mut frozen = frozen(id, &[rows(5000)]);
+            let parts = parts.iter().map(|p| Arc::clone(p) as Arc<dyn ColdRows>).collect();
+            let table = ColdTable { name: "left".into(), placement: Placement::Key(vec![0]), parts };
+            frozen.tables[0].cold.push(table);
+            frozen
+        };
+        writer.write(frozen(1, &parts), Vec::new()).await.unwrap();
+        writer.write(frozen(2, &parts), Vec::new()).await.unwrap();
+        let reads = parts.each_ref().map(|p| p.read.load(Relaxed));
+        assert_eq!(reads, [1, 1]);
+        // A part that has changed has another identity.
+        writer.write(frozen(3, &[Arc::clone(&parts[0]), elsewhere(3, vec![rows(9000)])]), Vec::new()).await.unwrap();
+        store.prune(3, 1).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for scratch in [None, Some(folder.path().to_path_buf())] {
+            let checkpoint = load_newest(&store.clone().with_scratch(scratch)).await.unwrap().unwrap();
+            let state = checkpoint.state(&checkpoint.manifest.operators[0].tables).unwrap();
+            let restored: Vec<RecordBatch> = state.into_tables().unwrap().into_iter().flat_map(|t| t.rows).collect();
+            let restored = arrow::compute::concat_batches(restored[0].schema_ref(), &restored).unwrap();
+            let expected = [rows(5000), rows(0), rows(1000), rows(9000)];
+            assert_eq!(restored, arrow::compute::concat_batches(expected[0].schema_ref(), &expected).unwrap());
+        }
+    }
+
+    /// A part that cannot be read to its end makes no checkpoint.
+    #[tokio::test]
+    async fn rows_that_cannot_be_read_are_no_checkpoint() {
+        #[derive(Debug)]
+        struct Broken(bool);
+        impl ColdRows for Broken {
+            fn identity(&self) -> Option<u64> {
+                None
+            }
+            fn read(&self, each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+                each(rows(0))?;
+                assert!(!self.0, "as code may panic");
+                Err(Error::internal("as a disk may fail"))
+            }
+        }
+        for panics in [false, true] {
+            let store = CheckpointStore::new(Arc::new(InMemory::new()), "job".into(), "memory");
+            let mut frozen = frozen(1, &[rows(5000)]);
+            let parts: Vec<Arc<dyn ColdRows>> = vec![Arc::new(Broken(panics))];
+            frozen.tables[0].cold.push(ColdTable { name: "left".into(), placement: Placement::Key(vec![0]), parts });
+            Writer::new(store.clone()).write(frozen, Vec::new()).await.unwrap_err();
+            assert!(load_newest(&store).await.unwrap().is_none());
+        }
+    }
+
+    /// The same memory as columns of another type is another chunk.
+    #[tokio::test]
+    async fn a_cast_is_another_chunk() {
+        let store = CheckpointStore::new(Arc::new(InMemory::new()), "job".into(), "memory");
+        let mut writer = Writer::new(store.clone());
+        let state = [rows(0)];
+        writer.write(frozen(1, &state), Vec::new()).await.unwrap();
+        let times = DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None);
+        let cast = arrow::compute::cast(state[0].column(0), &times).unwrap();
+        let cast = [RecordBatch::try_from_iter([("a", cast)]).unwrap()];
+        writer.write(frozen(2, &cast), Vec::new()).await.unwrap();
+        let checkpoint = load_newest(&store).await.unwrap().unwrap();
+        assert_eq!(checkpoint.table(&checkpoint.manifest.operators[0].tables[0]).unwrap().rows, cast);
     }
 }

@@ -239,7 +239,10 @@ impl Pager {
     pub fn restore(&mut self, operator: &mut Box<dyn Operator>, state: NodeState) -> Result<()> {
         for StateTable { name, placement, rows } in state.tables {
             for chunk in rows {
-                self.admit(operator, StateTable { name: name.clone(), placement: placement.clone(), rows: vec![chunk] })?;
+                self.admit(
+                    operator,
+                    StateTable { name: name.clone(), placement: placement.clone(), rows: vec![chunk] },
+                )?;
             }
         }
         for table in state.cold {

@@ -219,7 +219,8 @@ impl SegmentWriter {
     /// # Errors
     /// When a file cannot be made there.
     pub fn create(dir: &Path, entries: usize) -> Result<Self> {
-        let file = tempfile::tempfile_in(dir).map_err(|e| Error::io(format!("making a file in {}", dir.display()), e))?;
+        let file =
+            tempfile::tempfile_in(dir).map_err(|e| Error::io(format!("making a file in {}", dir.display()), e))?;
         Ok(Self {
             file: BufWriter::with_capacity(1 << 18, file),
             blocks: Vec::new(),

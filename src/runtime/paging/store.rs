@@ -157,7 +157,8 @@ impl ColdStore {
             next.push(next_live(part, cursor)?);
         }
         // Few segments are merged at a time: a heap would not pay.
-        while let Some((at, _)) = next.iter().enumerate().filter_map(|(i, h)| h.map(|h| (i, h))).min_by_key(|(_, h)| *h) {
+        while let Some((at, _)) = next.iter().enumerate().filter_map(|(i, h)| h.map(|h| (i, h))).min_by_key(|(_, h)| *h)
+        {
             let (part, cursor) = &mut cursors[at];
             let entry = cursor.entry()?.ok_or_else(|| Error::internal("an entry that was there"))?;
             let payload = entry.payload.len();
@@ -394,14 +395,16 @@ mod tests {
                     }
                 }
                 store.put(going, Some(0), |_| false).unwrap();
-                let mut asked: Vec<u64> = (0..rng.random_range(0..300)).map(|_| rng.random_range(0..2000) << 40).collect();
+                let mut asked: Vec<u64> =
+                    (0..rng.random_range(0..300)).map(|_| rng.random_range(0..2000) << 40).collect();
                 asked.sort_unstable();
                 asked.dedup();
                 let mut walk = store.walk();
                 for hash in asked {
                     let mut woken = Woken::default();
                     walk.wake(hash, &mut woken).unwrap();
-                    let found = if woken.is_empty() { None } else { Some(texts(&woken.take(&codecs).unwrap()[0].rows)) };
+                    let found =
+                        if woken.is_empty() { None } else { Some(texts(&woken.take(&codecs).unwrap()[0].rows)) };
                     assert_eq!(found, aside.remove(&hash), "seed {seed}, key {hash}");
                 }
                 assert_eq!(store.rows(), aside.values().map(|v| v.len() as u64).sum::<u64>(), "seed {seed}");

@@ -55,6 +55,7 @@ fn a_job_that_came_to_its_end_is_not_run_again() {
     let _input = engine.input("payments").unwrap();
     let job = engine.run(insert, |_, _| Ok(())).unwrap().unwrap();
     assert_eq!(engine.block_on(job.wait()).unwrap(), JobEnd::Finished);
+    assert!(job.metrics().sources[0].ended);
     assert_eq!(shown(&folder.path().join("spent")), seen);
 }
 

@@ -1,5 +1,6 @@
 //! Checkpoints of whole jobs: what a job that ended in whatever way goes on from, and what its sinks have shown.
 
+mod asked;
 mod binary;
 mod files;
 mod fixture;

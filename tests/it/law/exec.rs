@@ -149,7 +149,8 @@ pub fn through_files(circuit: &Circuit, snapshot: Snapshot) -> millstream::Resul
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let memory = Arc::new(object_store::memory::InMemory::new());
-        let store = CheckpointStore::new(memory, "job".into(), "memory");
+        let scratch = circuit.memory.as_ref().map(|memory| memory.dir.clone());
+        let store = CheckpointStore::new(memory, "job".into(), "memory").with_scratch(scratch);
         save(circuit, snapshot, &store, 1).await?;
         let checkpoint = load_newest(&store).await?.expect("the checkpoint that was written");
         Ok(Restored::new(circuit, &checkpoint)?.snapshot)
