@@ -411,7 +411,7 @@ impl Driver {
             let state = &mut states[source];
             let (mut rows, mut bytes) = (0, 0);
             while rows < most && bytes < self.step_bytes && !self.ports[source].is_closed() {
-                match self.ports[source].poll(&mut context, most - rows) {
+                match self.ports[source].poll(&mut context, most - rows, self.step_bytes - bytes) {
                     Poll::Pending => break,
                     Poll::Ready(arrival) => match arrival? {
                         Arrival::Batch(batch, told) => {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::paging::StateMemory;
 use super::tasks::Tasks;
-use crate::change::RowKind;
+use crate::change::{ChangeBatch, RowKind};
 use crate::connector::{FromPartition, PositionListener, Source, SourceBatch, SourceProgress, SplitPosition};
 use crate::{Error, Result};
 
@@ -146,15 +146,16 @@ impl Port {
         format!("the source of table '{}'", self.table)
     }
 
-    /// What has arrived, `rows` of it at most; wakes `context` when there is something later. The two rows of an update stay
+    /// What has arrived, `rows` of it at most and not much more than `bytes`; wakes `context` when there is something later. The two rows of an update stay
     /// together, even where that makes one too many.
-    pub fn poll(&mut self, context: &mut Context<'_>, rows: usize) -> Poll<Result<Arrival>> {
+    pub fn poll(&mut self, context: &mut Context<'_>, rows: usize, bytes: usize) -> Poll<Result<Arrival>> {
         let arrival = match self.rest.take() {
             Some((batch, told)) => Ok(Arrival::Batch(batch, told)),
             None => std::task::ready!(self.poll_intake(context)),
         };
         Poll::Ready(arrival.map(|arrival| match arrival {
             Arrival::Batch(batch, mut told) => {
+                let rows = rows.min(rows_of(&batch.changes, bytes));
                 let (batch, rest) = cut(batch, rows);
                 self.rest = rest.map(|rest| (rest, told.clone()));
                 // A partition ends with the last piece, and the position is behind it.
@@ -252,6 +253,14 @@ impl Drop for Port {
     }
 }
 
+/// How many rows of a batch take so many bytes.
+fn rows_of(changes: &ChangeBatch, bytes: usize) -> usize {
+    match changes.bytes() {
+        all if all <= bytes => usize::MAX,
+        all => (changes.num_rows() as u128 * bytes as u128 / all as u128) as usize,
+    }
+}
+
 /// The first `rows` rows of a batch, and what is left of it. The two rows of an update are not parted.
 fn cut(batch: SourceBatch, rows: usize) -> (SourceBatch, Option<SourceBatch>) {
     let SourceBatch { changes, bytes } = batch;
@@ -313,7 +322,7 @@ mod tests {
     use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 
     use super::*;
-    use crate::change::{ChangeBatch, RowKind::*};
+    use crate::change::RowKind::*;
 
     #[test]
     fn batches_are_cut_but_updates_stay_whole() {

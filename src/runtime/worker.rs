@@ -11,7 +11,7 @@ use super::exchange::Exchange;
 use super::late::{LateColumn, rows_of_table};
 use super::lookup::LookupWork;
 use super::metrics::Metrics;
-use super::paging::{NodeState, Pager};
+use super::paging::{NodeState, Pager, release_free_memory};
 use crate::change::{ChangeBatch, Watermark};
 use crate::connector::lookup::LookupMode;
 use crate::operator::late::{LateBatch, LateRows};
@@ -255,6 +255,9 @@ impl Worker {
             pager.iter_mut().for_each(|p| p.allow(room.saturating_sub(all - own).max(room / 8)));
         }
         if all <= room {
+            if self.pagers.iter().flatten().any(|pager| pager.on_disk() > 0) {
+                release_free_memory();
+            }
             return Ok(());
         }
         let mut nodes: Vec<usize> = (0..held.len()).filter(|node| self.pagers[*node].is_some()).collect();
@@ -269,6 +272,7 @@ impl Worker {
                 break;
             }
         }
+        release_free_memory();
         Ok(())
     }
 

@@ -20,8 +20,12 @@ mod store;
 
 use std::path::PathBuf;
 
+pub(in crate::runtime) use allocator::release_free_memory;
 pub(in crate::runtime) use cold::{ColdRows, ColdTable, NodeState, deal};
 pub(in crate::runtime) use pager::Pager;
+
+/// What is under way takes about so many bytes.
+const UNDER_WAY: usize = 48 << 20;
 
 /// How much memory a job's state may take, and where what does not fit goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +42,9 @@ impl StateMemory {
         self.limit / 32
     }
 
-    /// How many bytes one worker's operators may hold: the rest is for what is under way.
+    /// How many bytes one worker's operators may hold. The rest is for what is under way between sources, operators and the disk, which
+    /// takes some tens of megabytes whatever the limit is.
     pub(in crate::runtime) fn of_worker(&self, workers: usize) -> usize {
-        self.limit / 8 * 3 / workers.max(1)
+        (self.limit / 2).saturating_sub(UNDER_WAY).max(self.limit / 4) / workers.max(1)
     }
 }

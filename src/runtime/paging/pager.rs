@@ -42,6 +42,8 @@ pub(in crate::runtime) struct Pager {
     stuck: bool,
 }
 
+/// Who lets go of much gives the memory back whenever it is so many bytes.
+const RELEASE_EVERY: usize = 4 << 20;
 /// About how much more than itself a row takes in an operator.
 const ROW_OVERHEAD: usize = 64;
 
@@ -189,7 +191,6 @@ impl Pager {
         let kept = kept.collect::<Result<Vec<_>>>()?;
         self.cold.put(aside, self.now, |hash| choice.keeps(hash))?;
         operator.restore(kept)?;
-        release_free_memory();
         self.recent.clear();
         self.round += 1;
         Ok(())
@@ -204,7 +205,7 @@ impl Pager {
     fn divide(&self, table: StateTable, choice: &Choice<'_>, aside: &mut Aside) -> Result<StateTable> {
         let StateTable { name, placement, rows } = table;
         let Placement::Key(keys) = &placement else { return Ok(StateTable { name, placement, rows }) };
-        let mut kept = Vec::new();
+        let (mut kept, mut divided) = (Vec::new(), 0);
         for chunk in rows {
             let hashes = hashes_of(&chunk, keys)?;
             let stays = BooleanBuffer::collect_bool(hashes.len(), |row| choice.keeps(hashes[row]));
@@ -215,10 +216,18 @@ impl Pager {
                 let hashes: Vec<u64> = hashes.iter().copied().filter(|hash| !choice.keeps(*hash)).collect();
                 aside.add(number, codec, &goes, &hashes)?;
             }
+            divided += chunk.get_array_memory_size();
             match count {
-                0 => {}
+                0 => drop(chunk),
                 _ if count == hashes.len() => kept.push(chunk),
-                _ => kept.push(filter_record_batch(&chunk, &BooleanArray::new(stays, None))?),
+                _ => {
+                    kept.push(filter_record_batch(&chunk, &BooleanArray::new(stays, None))?);
+                    drop(chunk);
+                }
+            }
+            if divided > RELEASE_EVERY {
+                release_free_memory();
+                divided = 0;
             }
         }
         Ok(StateTable { name, placement, rows: kept })

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::row::Rows;
 use hashbrown::HashTable;
 
+use super::allocator::release_free_memory;
 use super::bloom::mix;
 use super::cold::{ColdRows, ColdTable};
 use super::rows::{Codecs, Payload, TableCodec, write_row};
@@ -116,6 +117,7 @@ impl ColdStore {
             return Ok(());
         }
         self.segments.push(Part::new(aside.write(&self.dir)?, 0, now.unwrap_or(i64::MAX)));
+        release_free_memory();
         self.tidy()
     }
 
