@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const KEYS: u64 = 1_200_000;
-const LIMIT: u64 = 192 << 20;
+const KEYS: u64 = 1_500_000;
+const LIMIT: u64 = 224 << 20;
 
 /// The memory that a process has had at most, in bytes; `None` when it is gone.
 fn most_memory(process: u32) -> Option<u64> {
