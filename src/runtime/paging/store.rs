@@ -350,6 +350,7 @@ impl ColdRows for FrozenPart {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use arrow::array::{Int64Array, StringArray};
     use rand::{Rng, SeedableRng};
@@ -388,13 +389,12 @@ mod tests {
                 let mut going = Aside::default();
                 for _ in 0..rng.random_range(0..200) {
                     let hash = rng.random_range(0..2000u64) << 40;
-                    if !aside.contains_key(&hash) {
-                        let of_key = (0..rng.random_range(1..4)).map(|i| (i, "x".repeat(rng.random_range(0..3000))));
-                        let of_key: Vec<_> = of_key.collect();
-                        let hashes = vec![hash; of_key.len()];
-                        going.add(number, codecs.named("rows").unwrap().1, &rows(&of_key), &hashes).unwrap();
-                        aside.insert(hash, of_key);
-                    }
+                    let Entry::Vacant(place) = aside.entry(hash) else { continue };
+                    let of_key = (0..rng.random_range(1..4)).map(|i| (i, "x".repeat(rng.random_range(0..3000))));
+                    let of_key: Vec<_> = of_key.collect();
+                    let hashes = vec![hash; of_key.len()];
+                    going.add(number, codecs.named("rows").unwrap().1, &rows(&of_key), &hashes).unwrap();
+                    place.insert(of_key);
                 }
                 store.put(going, Some(0), |_| false).unwrap();
                 let mut asked: Vec<u64> =
@@ -420,7 +420,8 @@ mod tests {
                 .unwrap();
             }
             let mut expected: Vec<_> = aside.into_values().flatten().collect();
-            (frozen.sort(), expected.sort());
+            frozen.sort();
+            expected.sort();
             assert_eq!(frozen, expected, "seed {seed}");
         }
     }
