@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+};
 use arrow::compute::{concat_batches, filter_record_batch, take, take_arrays};
 use arrow::datatypes::SchemaRef;
 
@@ -55,6 +57,17 @@ pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatc
     Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
 }
 
+/// How many bytes an array's values take. A mask that masks nothing does not count: whether it is there depends on where rows come
+/// from, and what is kept in memory must not.
+pub fn array_bytes(array: &ArrayRef) -> usize {
+    fn idle_masks(data: &ArrayData) -> usize {
+        let own = if data.nulls().is_some_and(|n| n.null_count() == 0) { data.len().div_ceil(8) } else { 0 };
+        own + data.child_data().iter().map(idle_masks).sum::<usize>()
+    }
+    let data = array.to_data();
+    data.get_slice_memory_size().unwrap_or_default().saturating_sub(idle_masks(&data))
+}
+
 /// The kinds of a batch's rows.
 pub type RowKinds = Arc<[RowKind]>;
 
@@ -89,7 +102,7 @@ impl ChangeBatch {
 
     /// About how many bytes of memory the rows take.
     pub fn bytes(&self) -> usize {
-        self.rows.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
+        self.rows.columns().iter().map(array_bytes).sum()
     }
 
     /// How many rows there are.

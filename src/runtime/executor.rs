@@ -9,7 +9,7 @@ use super::circuit::{Changelog, Circuit, Node, NodeId, NodeKind};
 use super::exchange::GONE;
 use super::lookup::{InFlight, InFlightState, LookupInput, LookupWork, Probes};
 use super::metrics::Metrics;
-use super::paging::deal;
+use super::paging::{StateMemory, deal};
 use super::worker::{CircuitTime, Worker, WorkerInput, WorkerOutput, WorkerState};
 use crate::change::{ChangeBatch, RowKind, Watermark};
 use crate::connector::lookup::LookupMode;
@@ -140,6 +140,7 @@ impl Executor {
     /// When an operator cannot be built or a thread cannot be started.
     pub fn try_new(circuit: Arc<Circuit>, workers: usize) -> Result<Self> {
         let workers = workers.max(1);
+        circuit.memory.as_ref().map_or(Ok(()), StateMemory::prepare)?;
         let metrics = Metrics::new(&circuit, workers);
         let mut team = Worker::team(&circuit, workers, &metrics)?;
         let team = match (workers, team.pop()) {

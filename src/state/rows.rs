@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayData, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, concat_batches, filter_record_batch, interleave, take};
 use arrow::datatypes::SchemaRef;
 
 use super::Remap;
+use crate::change::array_bytes;
 use crate::{Error, Result};
 
 /// Batches of at least so many rows are kept as they are; smaller ones are joined with their neighbours.
@@ -117,22 +116,12 @@ struct Chunk {
 
 impl Chunk {
     fn new(start: u32, rows: RecordBatch) -> Self {
-        Self { start, bytes: rows.columns().iter().map(|c| bytes_of(&c.to_data())).sum(), rows }
+        Self { start, bytes: rows.columns().iter().map(array_bytes).sum(), rows }
     }
 
     fn len(&self) -> usize {
         self.rows.num_rows()
     }
-}
-
-/// How many bytes an array's values take. A mask that masks nothing does not count: whether it is there depends on where rows come
-/// from, and what is kept in memory must not.
-fn bytes_of(data: &ArrayData) -> usize {
-    fn idle_masks(data: &ArrayData) -> usize {
-        let own = if data.nulls().is_some_and(|n| n.null_count() == 0) { data.len().div_ceil(8) } else { 0 };
-        own + data.child_data().iter().map(idle_masks).sum::<usize>()
-    }
-    data.get_slice_memory_size().unwrap_or_default().saturating_sub(idle_masks(data))
 }
 
 struct MemoryRows {

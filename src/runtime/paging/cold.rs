@@ -89,8 +89,10 @@ pub(in crate::runtime) fn deal(states: Vec<NodeState>, workers: usize) -> Result
     for (worker, state) in dealt.iter_mut().enumerate() {
         for table in &cold {
             let keys = match &table.placement {
-                Placement::Key(keys) if workers > 1 => keys.clone(),
+                // Without key columns all rows are the first worker's, as the exchange has it.
+                Placement::Key(keys) if keys.is_empty() && worker > 0 => continue,
                 Placement::First if worker > 0 => continue,
+                Placement::Key(keys) if workers > 1 => keys.clone(),
                 _ => Vec::new(),
             };
             let share = |part: &Arc<dyn ColdRows>| match keys.is_empty() {

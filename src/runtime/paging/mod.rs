@@ -20,6 +20,8 @@ mod store;
 
 use std::path::PathBuf;
 
+use crate::{Error, Result};
+
 pub(in crate::runtime) use allocator::release_free_memory;
 pub(in crate::runtime) use cold::{ColdRows, ColdTable, NodeState, deal};
 pub(in crate::runtime) use pager::Pager;
@@ -37,9 +39,18 @@ pub struct StateMemory {
 }
 
 impl StateMemory {
+    /// Makes the folder where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made: better now than when memory is full.
+    pub(in crate::runtime) fn prepare(&self) -> Result<()> {
+        let failed = |e| Error::io(format!("the folder '{}' for state ('io.tmp.dirs')", self.dir.display()), e);
+        std::fs::create_dir_all(&self.dir).map_err(failed)
+    }
+
     /// How many bytes of one source may be queued, and how many may go into one step.
     pub(in crate::runtime) fn under_way(&self) -> usize {
-        self.limit / 32
+        (self.limit / 32).max(1 << 16)
     }
 
     /// How many bytes one worker's operators may hold. The rest is for what is under way between sources, operators and the disk, which

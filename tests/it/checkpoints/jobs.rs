@@ -65,26 +65,53 @@ fn a_job_that_came_to_its_end_is_not_run_again() {
 fn cancelled_jobs_lose_nothing_and_repeat_nothing() {
     let expected = undisturbed(COUNT);
     for seed in 0..12 {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let folder = tempfile::tempdir().unwrap();
-        loop {
-            let workers = rng.random_range(1..=3);
-            let mut run = Run::start(&script(folder.path(), &format!("SET 'parallelism.default' = '{workers}';")));
-            let end = (run.next + rng.random_range(1..150)).min(COUNT);
-            while run.next < end {
-                run.push_to((run.next + rng.random_range(1..20)).min(end));
-                if rng.random_bool(0.3) {
-                    run.checkpoint();
-                }
-            }
-            if end == COUNT && rng.random_bool(0.7) {
-                drop(run.input);
-                assert_eq!(run.engine.block_on(run.job.wait()).unwrap(), JobEnd::Finished);
-                break;
-            }
-            run.job.cancel();
-            let _ = run.engine.block_on(run.job.wait());
-        }
-        assert_eq!(shown(&folder.path().join("spent")), expected, "seed {seed}");
+        assert_eq!(disturbed(&script, seed), expected, "seed {seed}");
     }
+}
+
+/// The same for a join whose state is on disk after each step.
+#[test]
+fn state_on_disk_survives() {
+    let joined = |folder: &Path, settings: &str| {
+        let text = script(folder, settings);
+        let (declarations, _) = text.split_once("INSERT INTO").unwrap();
+        let query = "SELECT a.card, a.ts, b.amount, 1 FROM payments a JOIN payments b ON a.amount = b.amount";
+        format!("{};\nINSERT INTO spent {query}", declarations.trim_end().trim_end_matches(';'))
+    };
+    let expected = undisturbed_of(&joined, COUNT);
+    assert_eq!(expected.len() as u64, COUNT * COUNT / 100);
+    let limited = |folder: &Path, settings: &str| {
+        joined(
+            folder,
+            &format!("SET 'state.memory.limit' = '1 bytes'; SET 'io.tmp.dirs' = '{}'; {settings}", folder.display()),
+        )
+    };
+    for seed in 0..6 {
+        assert_eq!(disturbed(&limited, seed), expected, "seed {seed}");
+    }
+}
+
+/// What a script shows that is cancelled again and again.
+fn disturbed(script: &dyn Fn(&Path, &str) -> String, seed: u64) -> Vec<String> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    loop {
+        let workers = rng.random_range(1..=3);
+        let mut run = Run::start(&script(folder.path(), &format!("SET 'parallelism.default' = '{workers}';")));
+        let end = (run.next + rng.random_range(1..150)).min(COUNT);
+        while run.next < end {
+            run.push_to((run.next + rng.random_range(1..20)).min(end));
+            if rng.random_bool(0.3) {
+                run.checkpoint();
+            }
+        }
+        if end == COUNT && rng.random_bool(0.7) {
+            drop(run.input);
+            assert_eq!(run.engine.block_on(run.job.wait()).unwrap(), JobEnd::Finished);
+            break;
+        }
+        run.job.cancel();
+        let _ = run.engine.block_on(run.job.wait());
+    }
+    shown(&folder.path().join("spent"))
 }

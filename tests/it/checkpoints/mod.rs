@@ -108,6 +108,11 @@ pub fn shown(folder: &Path) -> Vec<String> {
 
 /// What the script shows of so many payments when nothing fails.
 pub fn undisturbed(count: u64) -> Vec<String> {
+    undisturbed_of(&script, count)
+}
+
+/// What any script shows of so many payments when nothing fails.
+pub fn undisturbed_of(script: &dyn Fn(&Path, &str) -> String, count: u64) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::start(&script(folder.path(), ""));
     run.push_to(count);
