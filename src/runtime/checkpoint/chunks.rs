@@ -1,9 +1,6 @@
 //! Chunks of rows to Parquet files and back: a chunk is a row group.
 
-use std::fs::File;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -18,6 +15,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::ChunkReader;
 
+use super::spool::Spool;
 use crate::{Error, Result};
 
 /// Stands in for rows without columns.
@@ -78,39 +76,43 @@ pub(super) struct ChunkFile {
 }
 
 /// Where a file is.
-enum Place {
+pub(super) enum Place {
     Memory(Bytes),
-    /// In a file of the local disk without a name.
-    Disk(File),
+    Disk(Spool),
 }
 
 impl ChunkFile {
-    /// Opens a file that is in memory; what is wrong with it is told in words.
-    pub fn open(bytes: Bytes) -> Result<Self, String> {
-        let metadata = guarded(|| metadata(&bytes))?;
-        Ok(Self { place: Place::Memory(bytes), metadata })
-    }
-
-    /// Opens a file, and keeps it on disk.
-    pub fn spool(bytes: &Bytes, dir: &Path) -> Result<Self, String> {
-        let keep = || {
-            let mut file = tempfile::tempfile_in(dir)?;
-            file.write_all(bytes)?;
-            Ok(file)
+    /// Opens a file; what is wrong with it is told in words.
+    pub fn open(place: Place) -> Result<Self, String> {
+        let metadata = match &place {
+            Place::Memory(bytes) => metadata(bytes),
+            Place::Disk(spool) => metadata(spool),
         };
-        let metadata = guarded(|| metadata(bytes))?;
-        let file = keep().map_err(|e: std::io::Error| format!("keeping it in '{}': {e}", dir.display()))?;
-        Ok(Self { place: Place::Disk(file), metadata })
+        Ok(Self { metadata: metadata?, place })
     }
 
     /// The rows of a group, under these names; there must be exactly so many.
     pub fn chunk(&self, group: usize, rows: usize, names: &[String]) -> Result<RecordBatch, String> {
+        let batches = self.batches(group, rows, names)?.collect::<Result<Vec<_>, _>>()?;
+        match batches.as_slice() {
+            [] => renamed(RecordBatch::new_empty(Arc::clone(self.metadata.schema())), names),
+            [only] => Ok(only.clone()),
+            [first, ..] => concat_batches(first.schema_ref(), &batches).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// The same, some thousands of rows at a time.
+    pub fn batches<'a>(&self, group: usize, rows: usize, names: &'a [String]) -> Result<Batches<'a>, String> {
         let groups = self.metadata.metadata().row_groups();
         let found = groups.get(group).map(|g| g.num_rows());
         if found != i64::try_from(rows).ok() {
             return Err(format!("row group {group} should have {rows} rows, and has {found:?}"));
         }
-        guarded(|| self.read(group, rows, names))
+        let reader = match &self.place {
+            Place::Memory(bytes) => self.reader(bytes.clone(), group, rows),
+            Place::Disk(spool) => self.reader(spool.clone(), group, rows),
+        };
+        Ok(Batches { reader: reader?, group, rows, read: 0, names })
     }
 
     fn reader(
@@ -119,40 +121,44 @@ impl ChunkFile {
         group: usize,
         rows: usize,
     ) -> Result<ParquetRecordBatchReader, String> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(place, self.metadata.clone());
-        let reader = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS.min(rows.max(1))).build();
-        reader.map_err(|e| e.to_string())
-    }
-
-    fn read(&self, group: usize, rows: usize, names: &[String]) -> Result<RecordBatch, String> {
-        let reader = match &self.place {
-            Place::Memory(bytes) => self.reader(bytes.clone(), group, rows)?,
-            Place::Disk(file) => self.reader(file.try_clone().map_err(|e| e.to_string())?, group, rows)?,
-        };
-        let stored = Arc::clone(self.metadata.schema());
-        let mut batches = Vec::new();
-        let mut read = 0;
-        for batch in reader {
-            let batch = batch.map_err(|e| e.to_string())?;
-            read += batch.num_rows();
-            if read > rows {
-                break;
-            }
-            batches.push(batch);
-        }
-        if read != rows {
-            return Err(format!("row group {group} should have {rows} rows, and gives {read}"));
-        }
-        let joined = match batches.as_slice() {
-            [only] => only.clone(),
-            _ => concat_batches(&stored, &batches).map_err(|e| e.to_string())?,
-        };
-        renamed(joined, names)
+        guarded(|| {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(place, self.metadata.clone());
+            let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS.min(rows.max(1)));
+            builder.build().map_err(|e| e.to_string())
+        })
     }
 }
 
-fn metadata(bytes: &Bytes) -> Result<ArrowReaderMetadata, String> {
-    ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new()).map_err(|e| e.to_string())
+/// The rows of a group, some at a time.
+pub(super) struct Batches<'a> {
+    reader: ParquetRecordBatchReader,
+    group: usize,
+    rows: usize,
+    read: usize,
+    names: &'a [String],
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<RecordBatch, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match guarded(|| self.reader.next().transpose().map_err(|e| e.to_string())) {
+            Ok(batch) => batch,
+            Err(e) => return Some(Err(e)),
+        };
+        self.read += batch.as_ref().map_or(0, RecordBatch::num_rows);
+        if self.read > self.rows || (batch.is_none() && self.read < self.rows) {
+            let Self { group, rows, read, .. } = self;
+            let reason = format!("row group {group} should have {rows} rows, and gives {read}");
+            self.rows = self.read;
+            return Some(Err(reason));
+        }
+        batch.map(|batch| renamed(batch, self.names))
+    }
+}
+
+fn metadata(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, String> {
+    guarded(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(|e| e.to_string()))
 }
 
 /// The rows under these names.

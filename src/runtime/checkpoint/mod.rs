@@ -22,6 +22,7 @@ mod options;
 mod orders;
 mod read;
 mod restore;
+mod spool;
 mod store;
 mod table;
 mod write;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::chunks::ChunkFile;
+use super::chunks::{ChunkFile, Place};
 use super::manifest::{ChunkEntry, Manifest, TableEntry};
+use super::spool::Spool;
 use super::store::CheckpointStore;
 use super::table::rows_as_changes;
 use crate::change::ChangeBatch;
@@ -73,18 +74,25 @@ impl Checkpoint {
         let manifest = store.manifest(id).await?;
         let mut files = Vec::with_capacity(manifest.files.len());
         for file in &manifest.files {
-            let bytes = store.read(&file.path, file.bytes).await.map_err(|e| match e {
+            let gone = |e: Error| match e {
                 gone if is_damage(&gone) => store.damaged(&file.path, gone.to_string()),
                 other => other,
-            })?;
-            if crc32fast::hash(&bytes) != file.checksum {
+            };
+            let (checksum, place) = match store.scratch() {
+                Some(dir) => {
+                    let mut spool = Spool::create(dir)?;
+                    let checksum = store.copy(&file.path, file.bytes, &mut spool).await.map_err(gone)?;
+                    (checksum, Place::Disk(spool))
+                }
+                None => {
+                    let bytes = store.read(&file.path, file.bytes).await.map_err(gone)?;
+                    (crc32fast::hash(&bytes), Place::Memory(bytes))
+                }
+            };
+            if checksum != file.checksum {
                 return Err(store.damaged(&file.path, "it is damaged: its checksum does not fit".into()));
             }
-            let opened = match store.scratch() {
-                Some(dir) => ChunkFile::spool(&bytes, dir),
-                None => ChunkFile::open(bytes),
-            };
-            files.push(opened.map_err(|reason| store.damaged(&file.path, reason))?);
+            files.push(ChunkFile::open(place).map_err(|reason| store.damaged(&file.path, reason))?);
         }
         Ok(Self { manifest, passed_over: Vec::new(), files: Arc::new(files), store: store.clone() })
     }
@@ -177,7 +185,11 @@ struct StoredRows {
 impl StoredRows {
     fn chunk(&self, chunk: &ChunkEntry) -> Result<RecordBatch> {
         let read = self.files[chunk.file].chunk(chunk.group, chunk.rows, &self.columns);
-        read.map_err(|reason| self.store.damaged(&self.paths[chunk.file], reason))
+        read.map_err(|reason| self.damaged(chunk, reason))
+    }
+
+    fn damaged(&self, chunk: &ChunkEntry, reason: String) -> Error {
+        self.store.damaged(&self.paths[chunk.file], reason)
     }
 }
 
@@ -193,6 +205,117 @@ impl ColdRows for StoredRows {
     }
 
     fn read(&self, each: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        self.chunks.iter().try_for_each(|chunk| each(self.chunk(chunk)?))
+        for chunk in &self.chunks {
+            let damaged = |reason| self.damaged(chunk, reason);
+            let batches = self.files[chunk.file].batches(chunk.group, chunk.rows, &self.columns);
+            for batch in batches.map_err(damaged)? {
+                each(batch.map_err(damaged)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use object_store::memory::InMemory;
+
+    use super::super::chunks::encode;
+    use super::super::manifest::{FORMAT, FileEntry, PlacementEntry};
+    use super::*;
+
+    const ROWS: i64 = 20_000;
+
+    /// A checkpoint of one file of two row groups, and the table in it.
+    async fn saved() -> (CheckpointStore, TableEntry) {
+        let store = CheckpointStore::new(Arc::new(InMemory::new()), "job".into(), "memory");
+        let chunk = |from: i64| {
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + ROWS));
+            RecordBatch::try_from_iter([("a", column)]).unwrap()
+        };
+        let chunks = vec![chunk(0), chunk(ROWS)];
+        let bytes = encode(&chunks).unwrap();
+        let path = format!("{}/a.parquet", CheckpointStore::folder(1));
+        let file = FileEntry { path: path.clone(), bytes: bytes.len() as u64, checksum: crc32fast::hash(&bytes) };
+        store.write(&path, bytes).await.unwrap();
+        let mut manifest = Manifest {
+            format: FORMAT,
+            checksum: 0,
+            library: String::new(),
+            job: "job".into(),
+            id: 1,
+            reason: "interval".into(),
+            taken_at: 0,
+            script: String::new(),
+            workers: 1,
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            operators: Vec::new(),
+            files: vec![file],
+        };
+        store.publish(&mut manifest).await.unwrap();
+        let group = |group: usize| ChunkEntry { file: 0, group, rows: ROWS as usize };
+        let table = TableEntry {
+            name: "left".into(),
+            placement: PlacementEntry::Key(vec![0]),
+            columns: vec!["b".into()],
+            chunks: vec![group(0), group(1)],
+        };
+        (store, table)
+    }
+
+    #[tokio::test]
+    async fn rows_on_disk_come_a_few_at_a_time_to_all_who_read() {
+        let (store, table) = saved().await;
+        let folder = tempfile::tempdir().unwrap();
+        let store = store.with_scratch(Some(folder.path().to_path_buf()));
+        let state = Checkpoint::load(&store, 1).await.unwrap().state(&[table]).unwrap();
+        let part = &state.cold[0].parts[0];
+        let read = || {
+            let mut sum = 0;
+            part.read(&mut |rows| {
+                assert!(rows.num_rows() <= 8192 && rows.schema().field(0).name() == "b");
+                sum += rows.column(0).as_any().downcast_ref::<Int64Array>().unwrap().values().iter().sum::<i64>();
+                Ok(())
+            })
+            .unwrap();
+            sum
+        };
+        let expected: i64 = (0..2 * ROWS).sum();
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..4).map(|_| scope.spawn(read)).collect();
+            readers.into_iter().for_each(|reader| assert_eq!(reader.join().unwrap(), expected));
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// An earlier checkpoint would not help, and what sinks have committed since would be written again.
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_is_no_damage() {
+        let (store, _) = saved().await;
+        let store = store.with_scratch(Some("/no/such/folder".into()));
+        let error = load_newest(&store).await.unwrap_err();
+        assert!(matches!(&error, Error::Io { .. }) && error.to_string().contains("/no/such/folder"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn damage_is_found_on_the_way_to_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("{}/a.parquet", CheckpointStore::folder(1));
+        let spoil: [fn(&mut Vec<u8>); 3] = [|bytes| bytes[100] ^= 1, |bytes| bytes.truncate(200), Vec::clear];
+        for spoil in spoil {
+            let (store, _) = saved().await;
+            let mut manifest = store.manifest(1).await.unwrap();
+            let mut bytes = store.read(&name, manifest.files[0].bytes).await.unwrap().to_vec();
+            spoil(&mut bytes);
+            let objects = InMemory::new();
+            let spoiled = CheckpointStore::new(Arc::new(objects), "job".into(), "memory");
+            spoiled.write(&name, bytes).await.unwrap();
+            spoiled.publish(&mut manifest).await.unwrap();
+            let store = spoiled.with_scratch(Some(folder.path().to_path_buf()));
+            let error = load_newest(&store).await.unwrap_err();
+            assert!(matches!(&error, Error::Checkpoint { .. }), "{error}");
+        }
     }
 }

@@ -12,10 +12,13 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::manifest::{MOST_BYTES, Manifest};
+use super::spool::Spool;
 use crate::{Error, Result};
 
 const MANIFEST: &str = "manifest.json";
 const PREFIX: &str = "chk-";
+/// How much is in memory of what is copied.
+const PIECE: u64 = 8 << 20;
 /// Where orders to a running job stand, and what their names, and their answers' names, end in.
 const ORDERS: &str = "orders/";
 pub(super) const ORDER: &str = ".order.json";
@@ -219,6 +222,31 @@ impl CheckpointStore {
             return Err(self.damaged(path, format!("it has {} bytes, and should have {bytes}", read.len())));
         }
         Ok(read)
+    }
+
+    /// Copies an object whose length is known to the local disk, a piece at a time; gives its checksum.
+    ///
+    /// # Errors
+    /// As [`CheckpointStore::read`], and when the disk does not take it.
+    pub(super) async fn copy(&self, path: &str, bytes: u64, to: &mut Spool) -> Result<u32> {
+        let whole = self.path(path)?;
+        let failed = |e| self.failed(&format!("reading '{path}'"), e);
+        let found = self.store.head(&whole).await.map_err(failed)?.size;
+        if found != bytes {
+            return Err(self.damaged(path, format!("it has {found} bytes, and should have {bytes}")));
+        }
+        let mut sum = crc32fast::Hasher::new();
+        let mut at = 0;
+        while at < bytes {
+            let piece = self.store.get_range(&whole, at..bytes.min(at + PIECE)).await.map_err(failed)?;
+            if piece.is_empty() {
+                return Err(self.damaged(path, format!("it ends after {at} bytes, and should have {bytes}")));
+            }
+            sum.update(&piece);
+            to.add(&piece)?;
+            at += piece.len() as u64;
+        }
+        Ok(sum.finalize())
     }
 
     async fn read_most(&self, path: &str, most: u64) -> Result<Bytes> {

@@ -25,6 +25,7 @@ use crate::{Error, Result};
 pub(in crate::runtime) use allocator::release_free_memory;
 pub(in crate::runtime) use cold::{ColdRows, ColdTable, NodeState, deal};
 pub(in crate::runtime) use pager::Pager;
+pub(in crate::runtime) use segment::read_at;
 
 /// What is under way takes about so many bytes.
 const UNDER_WAY: usize = 48 << 20;
