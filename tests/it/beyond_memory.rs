@@ -31,7 +31,7 @@ fn a_join_of_ten_times_its_limit_keeps_within_it() {
         "SET 'state.memory.limit' = '{LIMIT} bytes';
          SET 'io.tmp.dirs' = '{folder}';
          {} {}
-         SELECT COUNT(*), SUM(l.k), SUM(CHAR_LENGTH(l.v) + CHAR_LENGTH(r.v)) FROM l
+         SELECT COUNT(*), SUM(l.k), SUM(CAST(CHAR_LENGTH(l.v) + CHAR_LENGTH(r.v) AS BIGINT)) FROM l
          JOIN (SELECT MOD(k * 7919, {KEYS}) AS k, v FROM r) AS r ON l.k = r.k;",
         table("l", 1),
         table("r", 2),
