@@ -4,8 +4,11 @@
 //! A worker drives every operator of its circuit the same way, one step after another:
 //!
 //! ```text
-//! restore?   ( push*  advance  snapshot? )*
+//! restore*   ( push*  advance  snapshot? )*
 //! ```
+//!
+//! Operators that work by key ([`OperatorFactory::works_by_key`]) may be given more state between any two steps, of keys of which they
+//! hold none.
 //!
 //! `push` once for each batch of the step, `advance` once at its end, after all inputs have been pushed. Operators do
 //! not await, read a clock, draw randomness, do I/O, or let the order of a hash map reach their output.
@@ -84,8 +87,9 @@ pub trait Operator: Send {
         Ok(Vec::new())
     }
 
-    /// Takes over state that operators of the same kind handed out, before the first step: all rows whose keys are
-    /// this worker's, from however many workers there were.
+    /// Takes over state that operators of the same kind handed out, before the first step: rows whose keys are this worker's, from
+    /// however many workers there were; all at once, or table by table and chunk by chunk. What works by key takes it between two
+    /// steps as well, and adds it to what is there.
     ///
     /// # Errors
     /// When the tables are not those that [`Operator::snapshot`] hands out.
@@ -154,8 +158,7 @@ pub trait OperatorFactory: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Whether the state of a key is asked for only in steps that bring rows of that key, and what follows from these rows on that
-    /// state alone: then the state of other keys may be elsewhere in the meantime, and keys may take turns within a step. What
-    /// [`Operator::restore`] brings between two steps is added to what is there.
+    /// state alone: then the state of other keys may be elsewhere in the meantime, and keys may take turns within a step.
     fn works_by_key(&self) -> bool {
         false
     }

@@ -218,22 +218,20 @@ impl Circuit {
     }
 
     /// The circuit with a limit to the memory that its state takes, and a warning of each node that it does not hold for.
-    pub fn within(mut self, memory: Option<StateMemory>) -> Self {
+    pub fn within(self, memory: Option<StateMemory>) -> Self {
+        let Some(memory) = memory else { return self };
         let is_small = |held: &Held| matches!(held.count, Count::AtMost(..)) && held.keys.is_empty();
         let stays = |id: &NodeId| {
             let bound = self.node(*id).notes.bound.as_ref();
             bound.is_some_and(|b| !b.parts.iter().all(is_small)) && self.keys_apart(*id).is_none()
         };
-        let stay: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).filter(stays).collect();
-        if memory.is_some() {
-            let warning = |id: &NodeId| {
-                let detail = &self.node(*id).notes.detail;
-                format!("'state.memory.limit': the state of {} ({detail}) stays in memory", self.name(*id))
-            };
-            let warnings: Vec<String> = stay.iter().map(warning).collect();
-            self.warnings.extend(warnings);
-        }
-        Self { memory, ..self }
+        let warning = |id: NodeId| {
+            let detail = &self.node(id).notes.detail;
+            format!("'state.memory.limit': the state of {} ({detail}) stays in memory", self.name(id))
+        };
+        let stay = (0..self.nodes.len()).map(NodeId).filter(stays).map(warning);
+        let warnings = self.warnings.iter().cloned().chain(stay).collect();
+        Self { memory: Some(memory), warnings, ..self }
     }
 
     /// By input the key columns of a node that works key by key, behind exchanges; `None` for others.

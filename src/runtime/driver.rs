@@ -417,7 +417,7 @@ impl Driver {
                         Arrival::Batch(batch, told) => {
                             let now = self.clock.now_millis();
                             taken.news |= self.partitions.note(source, told.from, batch.changes.num_rows(), now);
-                            bytes += batch.changes.bytes();
+                            bytes += told.memory;
                             rows += self.count(source, &batch, &told);
                             // The end of a partition may come alone.
                             if batch.changes.num_rows() > 0 {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::paging::StateMemory;
 use super::tasks::Tasks;
-use crate::change::{ChangeBatch, RowKind};
+use crate::change::RowKind;
 use crate::connector::{FromPartition, PositionListener, Source, SourceBatch, SourceProgress, SplitPosition};
 use crate::{Error, Result};
 
@@ -42,16 +42,19 @@ pub(super) struct Told {
     pub whole: bool,
     /// How many rows behind the position were taken before the checkpoint that the job goes on from.
     pub taken: u64,
+    /// About how many bytes of memory the batch takes.
+    pub memory: usize,
 }
 
 impl Told {
-    fn by(source: &dyn Source) -> Self {
+    fn by(source: &dyn Source, batch: &SourceBatch) -> Self {
         Self {
             from: source.last_partition(),
             progress: source.progress(),
             position: source.position(),
             whole: true,
             taken: 0,
+            memory: batch.changes.bytes(),
         }
     }
 }
@@ -155,9 +158,13 @@ impl Port {
         };
         Poll::Ready(arrival.map(|arrival| match arrival {
             Arrival::Batch(batch, mut told) => {
-                let rows = rows.min(rows_of(&batch.changes, bytes));
-                let (batch, rest) = cut(batch, rows);
-                self.rest = rest.map(|rest| (rest, told.clone()));
+                let all = batch.changes.num_rows();
+                let (batch, rest) = cut(batch, rows.min(share(all, bytes, told.memory)));
+                self.rest = rest.map(|rest| {
+                    let memory = share(told.memory, rest.changes.num_rows(), all).min(told.memory);
+                    told.memory -= memory;
+                    (rest, Told { memory, ..told.clone() })
+                });
                 // A partition ends with the last piece, and the position is behind it.
                 told.whole = self.rest.is_none();
                 told.from.ended &= told.whole;
@@ -177,7 +184,10 @@ impl Port {
             Intake::Direct(source) => {
                 let next = source.next().poll_unpin(context);
                 match std::task::ready!(next) {
-                    Ok(Some(batch)) => Ok(Arrival::Batch(batch, Told::by(source.as_ref()))),
+                    Ok(Some(batch)) => {
+                        let told = Told::by(source.as_ref(), &batch);
+                        Ok(Arrival::Batch(batch, told))
+                    }
                     Ok(None) => Ok(Arrival::End),
                     Err(e) => Err(e),
                 }
@@ -226,7 +236,8 @@ impl Port {
             loop {
                 let next = source.next().poll_unpin(&mut context);
                 let Poll::Ready(Ok(Some(batch))) = next else { break };
-                left.push((batch, Told::by(source.as_ref())));
+                let told = Told::by(source.as_ref(), &batch);
+                left.push((batch, told));
             }
         }
         self.close();
@@ -253,12 +264,9 @@ impl Drop for Port {
     }
 }
 
-/// How many rows of a batch take so many bytes.
-fn rows_of(changes: &ChangeBatch, bytes: usize) -> usize {
-    match changes.bytes() {
-        all if all <= bytes => usize::MAX,
-        all => (changes.num_rows() as u128 * bytes as u128 / all as u128) as usize,
-    }
+/// The part of `all` that `part` is of `whole`.
+fn share(all: usize, part: usize, whole: usize) -> usize {
+    usize::try_from(all as u128 * part as u128 / whole.max(1) as u128).unwrap_or(usize::MAX)
 }
 
 /// The first `rows` rows of a batch, and what is left of it. The two rows of an update are not parted.
@@ -292,8 +300,8 @@ impl Room {
 
     /// Waits until there is room for a batch.
     async fn take(&self, arrival: &Result<Arrival>) -> Option<OwnedSemaphorePermit> {
-        let Ok(Arrival::Batch(batch, _)) = arrival else { return None };
-        let units = u32::try_from(batch.changes.bytes() / UNIT).unwrap_or(u32::MAX).min(self.units);
+        let Ok(Arrival::Batch(_, told)) = arrival else { return None };
+        let units = u32::try_from(told.memory / UNIT).unwrap_or(u32::MAX).min(self.units);
         Arc::clone(&self.free).acquire_many_owned(units).await.ok()
     }
 }
@@ -302,7 +310,10 @@ async fn read(mut source: Box<dyn Source>, place: String, queue: mpsc::Sender<Qu
     loop {
         let next = AssertUnwindSafe(source.next()).catch_unwind().await;
         let arrival = match next {
-            Ok(Ok(Some(batch))) => Ok(Arrival::Batch(batch, Told::by(source.as_ref()))),
+            Ok(Ok(Some(batch))) => {
+                let told = Told::by(source.as_ref(), &batch);
+                Ok(Arrival::Batch(batch, told))
+            }
             Ok(Ok(None)) => Ok(Arrival::End),
             Ok(Err(e)) => Err(e),
             Err(panic) => Err(Error::panic(place.as_str(), panic.as_ref())),
@@ -322,7 +333,14 @@ mod tests {
     use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 
     use super::*;
-    use crate::change::RowKind::*;
+    use crate::change::{ChangeBatch, RowKind::*};
+
+    #[test]
+    fn a_batch_is_cut_by_what_it_takes_in_memory() {
+        // Rows by the bytes that are left, and bytes by the rows that are.
+        assert_eq!((share(100, 500, 1000), share(100, 5, 1000), share(100, usize::MAX, 1)), (50, 0, usize::MAX));
+        assert_eq!(share(7, 3, 0), 21);
+    }
 
     #[test]
     fn batches_are_cut_but_updates_stay_whole() {

@@ -1,5 +1,6 @@
 //! The integration tests, in one binary so that the engine links once.
 
+#[cfg(target_os = "linux")]
 mod beyond_memory;
 mod changing_aggregates;
 mod changing_edges;

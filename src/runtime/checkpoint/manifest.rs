@@ -183,6 +183,26 @@ pub struct FileEntry {
 }
 
 impl Manifest {
+    /// One of nothing, for tests.
+    #[cfg(test)]
+    pub(super) fn empty(id: u64) -> Self {
+        Self {
+            format: FORMAT,
+            checksum: 0,
+            library: String::new(),
+            job: "job".into(),
+            id,
+            reason: "interval".into(),
+            taken_at: 0,
+            script: String::new(),
+            workers: 1,
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            operators: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
     /// The manifest as JSON, with its checksum.
     ///
     /// # Errors

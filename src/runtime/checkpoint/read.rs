@@ -222,7 +222,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::super::chunks::encode;
-    use super::super::manifest::{FORMAT, FileEntry, PlacementEntry};
+    use super::super::manifest::{FileEntry, PlacementEntry};
     use super::*;
 
     const ROWS: i64 = 20_000;
@@ -239,21 +239,7 @@ mod tests {
         let path = format!("{}/a.parquet", CheckpointStore::folder(1));
         let file = FileEntry { path: path.clone(), bytes: bytes.len() as u64, checksum: crc32fast::hash(&bytes) };
         store.write(&path, bytes).await.unwrap();
-        let mut manifest = Manifest {
-            format: FORMAT,
-            checksum: 0,
-            library: String::new(),
-            job: "job".into(),
-            id: 1,
-            reason: "interval".into(),
-            taken_at: 0,
-            script: String::new(),
-            workers: 1,
-            sources: Vec::new(),
-            sinks: Vec::new(),
-            operators: Vec::new(),
-            files: vec![file],
-        };
+        let mut manifest = Manifest { files: vec![file], ..Manifest::empty(1) };
         store.publish(&mut manifest).await.unwrap();
         let group = |group: usize| ChunkEntry { file: 0, group, rows: ROWS as usize };
         let table = TableEntry {

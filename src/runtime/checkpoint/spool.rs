@@ -53,10 +53,10 @@ impl Length for Spool {
 }
 
 impl ChunkReader for Spool {
-    type T = BufReader<From>;
+    type T = BufReader<SpoolReader>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(BufReader::new(From { spool: self.clone(), at: start }))
+        Ok(BufReader::new(SpoolReader { spool: self.clone(), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -72,12 +72,12 @@ impl ChunkReader for Spool {
 
 /// Reads from somewhere on.
 #[derive(Debug)]
-pub(super) struct From {
+pub(super) struct SpoolReader {
     spool: Spool,
     at: u64,
 }
 
-impl Read for From {
+impl Read for SpoolReader {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         let left = self.spool.len.saturating_sub(self.at);
         let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));

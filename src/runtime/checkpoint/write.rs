@@ -336,7 +336,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::checkpoint::load_newest;
-    use crate::runtime::checkpoint::manifest::{FORMAT, OperatorEntry};
+    use crate::runtime::checkpoint::manifest::OperatorEntry;
     use crate::state::Placement;
 
     fn rows(from: i64) -> RecordBatch {
@@ -354,21 +354,7 @@ mod tests {
             tables: Vec::new(),
             in_flight: None,
         };
-        let manifest = Manifest {
-            format: FORMAT,
-            checksum: 0,
-            library: String::new(),
-            job: "job".into(),
-            id,
-            reason: "interval".into(),
-            taken_at: 0,
-            script: String::new(),
-            workers: 1,
-            sources: Vec::new(),
-            sinks: Vec::new(),
-            operators: vec![operator],
-            files: Vec::new(),
-        };
+        let manifest = Manifest { operators: vec![operator], ..Manifest::empty(id) };
         let table = StateTable { name: "left".into(), placement: Placement::First, rows: chunks.to_vec() };
         Frozen { manifest, tables: vec![vec![table].into()], in_flight: Vec::new() }
     }

@@ -69,6 +69,8 @@ impl Replay {
         }
         let circuit = Arc::new(circuit);
         let mut executor = Executor::try_new(Arc::clone(&circuit), workers)?;
+        let scratch = circuit.memory.as_ref().map(|memory| memory.dir.clone());
+        let checkpoints = CheckpointOptions { scratch, ..checkpoints.clone() };
         let base = base(&reader, folder, |mark| runtime.block_on(checkpoints.load(&mark.address)))?;
         let mut began_behind = 0;
         if let Some((checkpoint, mark)) = &base {

@@ -88,18 +88,14 @@ pub(in crate::runtime) fn deal(states: Vec<NodeState>, workers: usize) -> Result
     let mut dealt: Vec<NodeState> = place(tables, workers)?.into_iter().map(NodeState::from).collect();
     for (worker, state) in dealt.iter_mut().enumerate() {
         for table in &cold {
-            let keys = match &table.placement {
-                // Without key columns all rows are the first worker's, as the exchange has it.
-                Placement::Key(keys) if keys.is_empty() && worker > 0 => continue,
-                Placement::First if worker > 0 => continue,
-                Placement::Key(keys) if workers > 1 => keys.clone(),
-                _ => Vec::new(),
+            let share = |part: &Arc<dyn ColdRows>| match &table.placement {
+                Placement::Key(keys) if workers > 1 => {
+                    Some(Arc::new(Share { of: Arc::clone(part), keys: keys.clone(), worker, workers }) as _)
+                }
+                Placement::First if worker > 0 => None,
+                _ => Some(Arc::clone(part)),
             };
-            let share = |part: &Arc<dyn ColdRows>| match keys.is_empty() {
-                true => Arc::clone(part),
-                false => Arc::new(Share { of: Arc::clone(part), keys: keys.clone(), worker, workers }) as _,
-            };
-            state.cold.push(ColdTable { parts: table.parts.iter().map(share).collect(), ..table.clone() });
+            state.cold.push(ColdTable { parts: table.parts.iter().filter_map(share).collect(), ..table.clone() });
         }
     }
     Ok(dealt)

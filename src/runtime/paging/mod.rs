@@ -28,7 +28,7 @@ pub(in crate::runtime) use pager::Pager;
 pub(in crate::runtime) use segment::read_at;
 
 /// What is under way takes about so many bytes.
-const UNDER_WAY: usize = 48 << 20;
+const TRANSIENT: usize = 48 << 20;
 
 /// How much memory a job's state may take, and where what does not fit goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,6 @@ impl StateMemory {
     /// How many bytes one worker's operators may hold. The rest is for what is under way between sources, operators and the disk, which
     /// takes some tens of megabytes whatever the limit is.
     pub(in crate::runtime) fn of_worker(&self, workers: usize) -> usize {
-        (self.limit / 2).saturating_sub(UNDER_WAY).max(self.limit / 4) / workers.max(1)
+        (self.limit / 2).saturating_sub(TRANSIENT).max(self.limit / 4) / workers.max(1)
     }
 }

@@ -219,7 +219,7 @@ impl Walk<'_> {
             if part.is_dead(entry.number) {
                 continue;
             }
-            woken.add(entry.payload)?;
+            woken.add(entry.payload, |_| true)?;
             let bytes = entry.payload.len();
             let (number, rows) = (entry.number, entry.rows);
             part.bury(number, rows);
@@ -239,9 +239,12 @@ pub(super) struct Woken {
 }
 
 impl Woken {
-    fn add(&mut self, payload: &[u8]) -> Result<()> {
+    fn add(&mut self, payload: &[u8], wanted: impl Fn(usize) -> bool) -> Result<()> {
         for row in Payload(payload) {
             let (table, row) = row?;
+            if !wanted(table) {
+                continue;
+            }
             let from = self.bytes.len();
             self.bytes.extend_from_slice(row);
             self.rows.push((table, from..self.bytes.len()));
@@ -332,18 +335,16 @@ impl ColdRows for FrozenPart {
         let mut woken = Woken::default();
         let mut give = |woken: &mut Woken| {
             let Woken { bytes, rows } = std::mem::take(woken);
-            let own = rows.iter().filter(|(t, _)| *t == self.number).map(|(_, at)| &bytes[at.clone()]);
-            let batch = self.codec.decode(own)?;
-            if batch.num_rows() == 0 { Ok(()) } else { each(batch) }
+            each(self.codec.decode(rows.iter().map(|(_, at)| &bytes[at.clone()]))?)
         };
         self.part.segment.scan(&mut |entry| {
             if self.part.is_dead(entry.number) {
                 return Ok(());
             }
-            woken.add(entry.payload)?;
+            woken.add(entry.payload, |table| table == self.number)?;
             if woken.rows.len() >= BATCH_ROWS { give(&mut woken) } else { Ok(()) }
         })?;
-        give(&mut woken)
+        if woken.is_empty() { Ok(()) } else { give(&mut woken) }
     }
 }
 

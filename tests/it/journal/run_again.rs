@@ -91,9 +91,11 @@ const QUERIES: [&str; 8] = [
 #[test]
 fn a_replay_gives_what_the_run_gave() {
     for (number, query) in QUERIES.iter().enumerate() {
-        for workers in ["1", "3"] {
+        // With a limit of a byte, state by key is on disk behind each step.
+        for (workers, limit) in [("1", "1 gb"), ("3", "1 gb"), ("1", "1 bytes"), ("3", "1 bytes")] {
             let folder = tempfile::tempdir().unwrap();
-            let (mut engine, clock) = journaling(folder.path(), &[("parallelism.default", workers)]);
+            let settings = [("parallelism.default", workers), ("state.memory.limit", limit)];
+            let (mut engine, clock) = journaling(folder.path(), &settings);
             add_tables(&mut engine, 30);
             engine.execute(MOODS).unwrap();
             let given = live(&mut engine, &clock, query, 900).unwrap();
@@ -106,7 +108,7 @@ fn a_replay_gives_what_the_run_gave() {
                 assert_eq!(replay.circuit().nodes.len(), replay.journal().header().nodes.len());
                 let again = replayed(&mut replay).unwrap();
                 assert_eq!(replay.journal().note(), None);
-                assert!(bytes(&again) == bytes(&given), "query {number} on {workers} workers");
+                assert!(bytes(&again) == bytes(&given), "query {number} on {workers} workers in {limit}");
             }
         }
     }
